@@ -1,0 +1,303 @@
+"""State: what is recorded of each account, and the protocols a store keeps it by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from reconciler.accounts import Address, Document, Observed, encode, flatten
+from reconciler.values import digest
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is recorded of one account.
+
+    `document` is what was last applied, `banned` whether a ban was last applied (a lapsed ban
+    record stays in the document), `observed` what the vendor was last seen to hold (None: never
+    read). `version` is the state's serial when the account last changed. `token_key` is the keyed
+    fingerprint of the applied token, empty where none is kept. `updated_at` is RFC 3339 UTC.
+    """
+
+    address: Address
+    document: Document
+    banned: bool
+    version: int = 0
+    observed: Observed | None = None
+    token_key: str = ""
+    updated_at: str = ""
+    run: str = ""
+
+    @property
+    def is_banned(self) -> bool:
+        """Whether the vendor holds a ban, as far as is known: seen first, else as applied."""
+        seen = self.observed
+        return self.banned if seen is None or seen.banned is None else seen.banned
+
+    def current(self, path: str) -> Any:
+        """Return the last known value of `profile.x` or `configuration.x`; None if unknown."""
+        section, _, name = path.partition(".")
+        if self.observed is not None:
+            seen: Any = getattr(self.observed, section, {})
+            for part in name.split(".", 1):
+                seen = seen.get(part) if isinstance(seen, Mapping) else None
+            if seen is not None:
+                return seen
+        return flatten(self.document).get(path)
+
+    @property
+    def index_digest(self) -> bytes | None:
+        """The digest planning compares with a desired account's, None if it must look closer.
+
+        A closer look is needed where the vendor was seen to differ from what was applied, where a
+        ban has an end, and where ban and record disagree.
+        """
+        ban = self.document.get("ban")
+        if (ban is not None) != self.banned or (ban and "until" in ban) or not self.undrifted:
+            return None
+        return digest(encode(self.document))
+
+    @property
+    def undrifted(self) -> bool:
+        """Whether nothing that is managed was seen to differ from what was applied."""
+        seen = self.observed
+        if seen is None:
+            return True
+        applied = flatten(self.document)
+        return seen.exists and self.is_banned == self.banned and all(
+            self.current(path) == value for path, value in applied.items()
+            if path.startswith(("profile.", "configuration."))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape of `state show ADDR --json` and of a snapshot's accounts."""
+        document = self.document
+        token = document.get("token")
+        shape: dict[str, Any] = {
+            "address": self.address, "version": self.version, "banned": self.is_banned,
+            "attributes": {"profile": dict(document.get("profile", {})),
+                           "configuration": dict(document.get("configuration", {}))},
+            "observed": self.observed.to_json() if self.observed else None,
+            "ban": document.get("ban"),
+            "token": {**token, **({"fingerprint": self.token_key} if self.token_key else {})}
+            if token else None,
+            "labels": dict(document.get("labels", {})),
+            "protected": bool(document.get("protected", False)),
+            "on_absent": document.get("on_absent"),
+            "updated_at": self.updated_at, "run": self.run, "applied_ban": self.banned,
+        }
+        return shape
+
+    @classmethod
+    def from_json(cls, shape: Mapping[str, Any]) -> Record:
+        """Read the shape that `to_json` wrote. Raises KeyError or TypeError if it is not one."""
+        attributes = shape["attributes"]
+        document: dict[str, Any] = {
+            name: dict(section) for name, section in
+            (("profile", attributes["profile"]), ("configuration", attributes["configuration"]),
+             ("labels", shape.get("labels", {}))) if section
+        }
+        if shape["ban"] is not None:
+            document["ban"] = shape["ban"]
+        token_key = ""
+        if token := shape["token"]:
+            token_key = token.get("fingerprint", "")
+            document["token"] = {k: v for k, v in token.items() if k != "fingerprint"}
+        if shape.get("protected"):
+            document["protected"] = True
+        if shape.get("on_absent"):
+            document["on_absent"] = shape["on_absent"]
+        observed = Observed.from_json(shape["observed"]) if shape["observed"] else None
+        banned = bool(shape["applied_ban"]) if "applied_ban" in shape else bool(shape["banned"])
+        return cls(Address(shape["address"]), document, banned, int(shape["version"]), observed,
+                   token_key, shape["updated_at"], shape["run"])
+
+
+class Status(StrEnum):
+    """How an intent ended. `intent` and `ambiguous` are in doubt, the others are settled."""
+
+    INTENT = "intent"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"
+    AMBIGUOUS = "ambiguous"
+
+
+IN_DOUBT = (Status.INTENT, Status.AMBIGUOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One action written down before its first byte is sent.
+
+    `action` is the action's plan-file JSON (references, never secrets). `known_absent` says that
+    the vendor was asked just before and did not know the account, so that a create found there
+    later is ours.
+    """
+
+    id: str
+    run: str
+    address: Address
+    action: Mapping[str, Any]
+    known_absent: bool = False
+    status: Status = Status.INTENT
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one intent ended, with what becomes of the account's record in the same transaction.
+
+    `record` replaces the recorded account (its version is set by the store); `forget` drops it;
+    neither leaves it as it is. `code` and `message` are the vendor's, already made safe to store.
+    """
+
+    intent: str
+    status: Status
+    code: str = ""
+    message: str = ""
+    record: Record | None = None
+    forget: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command that writes: who, where, when and for which plan. Times are RFC 3339 UTC."""
+
+    id: str
+    operation: str
+    started_at: str
+    operator: str = ""
+    fingerprint: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of history: what was done to an account, when, by which run, and how it ended."""
+
+    at: str
+    run: Run
+    address: Address
+    action: Mapping[str, Any]
+    status: Status
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which state this is: its workspace, its lineage (made once) and its serial (every change)."""
+
+    workspace: str
+    lineage: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who asks for the lock."""
+
+    name: str
+    host: str
+    pid: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The lock as it is held. Times are RFC 3339 UTC by the store's clock."""
+
+    id: str
+    holder: Holder
+    acquired_at: str
+    expires_at: str
+    fence: int
+
+
+class Reader(Protocol):
+    """What anyone may ask of a store; a reader never waits for the lock."""
+
+    def identity(self) -> Identity:
+        """Return workspace, lineage and serial (serial 0 and empty lineage: nothing written)."""
+        ...
+
+    def index(self) -> Iterator[tuple[Address, bytes | None]]:
+        """Yield address and `Record.index_digest` of every record, verified, by address."""
+        ...
+
+    def records(self, addresses: Iterable[Address]) -> Iterator[Record]:
+        """Yield the records of these addresses, in any order; unknown ones are left out."""
+        ...
+
+    def everything(self) -> Iterator[Record]:
+        """Yield every record, sorted by address."""
+        ...
+
+    def unresolved(self) -> tuple[Intent, ...]:
+        """Return the intents in doubt, oldest first."""
+        ...
+
+    def apps(self) -> Mapping[str, str]:
+        """Return, per provider, the identity of the vendor app its accounts belong to."""
+        ...
+
+    def history(self, address: Address | None = None) -> Iterator[Entry]:
+        """Yield what was done, oldest first, of one account or of all."""
+        ...
+
+    def held(self) -> Lock | None:
+        """Return the lock if somebody holds it now."""
+        ...
+
+
+class Writer(Protocol):
+    """The only way to change state; a store hands it out with the lock and fences every write.
+
+    Every method raises `Locked` when the lock was lost, and then has written nothing.
+    """
+
+    def begin(self, run: Run) -> None:
+        """Record the run that the following writes belong to."""
+        ...
+
+    def bind(self, apps: Mapping[str, str]) -> None:
+        """Record which vendor app each provider speaks to. Never rebinds a provider."""
+        ...
+
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Make the intents durable; when this returns they survive a power loss."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Record outcomes and the records they make, in one transaction, under one new serial.
+
+        Settlements that change no record leave the serial alone.
+        """
+        ...
+
+    def save(self, records: Sequence[Record], forget: Sequence[Address], operation: str) -> None:
+        """Replace or drop records outside an apply (refresh, import, `state rm`), with history."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """A reader that can also hand out the lock."""
+
+    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Writer]:
+        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
+        ...
+
+    def force_unlock(self, id: str, run: Run) -> None:
+        """Break the lock with this exact id; raises `Locked` or `StateError` if it is another."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...

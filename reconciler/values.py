@@ -1,0 +1,112 @@
+"""Values: canonical JSON, digests, absence, time as text, and references to secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, TypeAlias
+
+_ENCODER: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
+
+
+class _Absent(Enum):
+    """The type of `ABSENT`, so that a checker can tell it from every other value."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent.ABSENT
+"""No value at all: what a field has that nobody wrote. Never the same as empty."""
+
+Absent: TypeAlias = _Absent
+
+
+def canonical(value: object) -> bytes:
+    """Return the one JSON text of a value: sorted keys, no spaces, pure ASCII.
+
+    Raises ValueError for NaN and infinities, TypeError for what JSON cannot say.
+    """
+    return _ENCODER.encode(value).encode("ascii")
+
+
+def digest(data: bytes) -> bytes:
+    """Return the SHA-256 digest of the bytes (32 bytes)."""
+    return hashlib.sha256(data).digest()
+
+
+def loads(data: bytes | str) -> object:
+    """Decode JSON that must not lie: duplicate keys, NaN and infinities are refused.
+
+    Raises ValueError with the reason.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _no_constant(text: str) -> object:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def to_text(moment: datetime) -> str:
+    """Return a moment as RFC 3339 text in UTC, to the second: `2026-01-31T00:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_MOMENT = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)([Zz]|[+-]\d{2}:\d{2}))?"
+)
+
+
+def to_moment(text: str) -> datetime:
+    """Read RFC 3339 text, or a plain date meaning midnight UTC.
+
+    Raises ValueError for anything else: a time without its zone is ambiguous and refused.
+    """
+    if not (match := _MOMENT.fullmatch(text)):
+        raise ValueError(f"{text!r} is not a time like 2027-01-31T00:00:00Z")
+    date, clock, zone = match.groups()
+    if clock is None:
+        return datetime.fromisoformat(date).replace(tzinfo=UTC)
+    clock = re.sub(r"(\.\d{1,6})\d*", r"\1", clock)
+    offset = "+00:00" if zone in "Zz" else zone
+    return datetime.fromisoformat(f"{date}T{clock}{offset}").astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a secret is kept: `env:NAME`, `file:PATH` or `cmd:["argv", …]`; never the secret."""
+
+    text: str
+
+    @property
+    def scheme(self) -> str:
+        """The part before the first colon."""
+        return self.text.partition(":")[0]
+
+    @property
+    def target(self) -> str:
+        """The part behind the first colon."""
+        return self.text.partition(":")[2]
+
+    def __str__(self) -> str:
+        return self.text

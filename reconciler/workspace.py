@@ -1,0 +1,101 @@
+"""Workspace: what a user set up in `reconciler.yaml`, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from reconciler.diagnostics import Source
+from reconciler.values import Reference
+
+OnAbsent: TypeAlias = Literal["forget", "block", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One vendor app: an entry of `providers`; its name is the first half of every address.
+
+    `endpoint` is everything before the API path. `credentials` hold secrets as references and
+    the rest as text. `rate` is calls per second per vendor API, None for 80 % of the documented
+    limit. `options` are the vendor's own settings (`blocked_tag`).
+    """
+
+    name: str
+    type: str
+    endpoint: str
+    credentials: Mapping[str, str | Reference] = field(default_factory=dict)
+    rate: float | None = None
+    concurrency: int = 16
+    allow_http: bool = False
+    proxy: Reference | None = None
+    ca_file: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Where the recorded state is kept; `options` are the backend's own settings."""
+
+    backend: str = "sqlite"
+    path: str = ".reconciler/state.db"
+    ephemeral: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSettings:
+    """Which references account files may use (globs like `env:IM_TOKEN_*`), and the key."""
+
+    allow: tuple[str, ...] = ()
+    fingerprint_key: Reference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A blast radius: `max(3, min(count, percent % of recorded))` actions of one kind.
+
+    For updates `percent` alone counts, once more than `above` accounts are recorded.
+    """
+
+    count: int | None
+    percent: float
+    above: int = 0
+
+
+DEFAULT_LIMITS: Mapping[str, Limit] = {
+    "block": Limit(20, 10), "unblock": Limit(20, 10), "forget": Limit(20, 10),
+    "update": Limit(None, 30, above=10),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A named policy over the plan: when an action of these kinds matches, `effect` follows.
+
+    `match` maps a path (`labels.tier`, `account_id`, `provider`, `path`, `profile.name`) to a
+    glob. `effect` is one of deny, warn, require, limit, approval, and `value` its argument.
+    """
+
+    id: str
+    actions: tuple[str, ...]
+    match: Mapping[str, str]
+    effect: Literal["deny", "warn", "require", "limit", "approval"]
+    value: Any
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A whole workspace. `root` is the absolute folder that every path in it is beneath."""
+
+    name: str
+    root: str
+    apps: Mapping[str, App]
+    accounts: tuple[str, ...] = ("accounts/**/*.yaml",)
+    state: StateSettings = StateSettings()
+    secrets: SecretSettings = SecretSettings()
+    on_absent: OnAbsent = "forget"
+    limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
+    rules: tuple[Rule, ...] = ()
