@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, NewType, TypeAlias
 
@@ -81,6 +81,17 @@ class Observed:
         """Return the JSON shape kept in state."""
         return {"exists": self.exists, "profile": dict(self.profile),
                 "configuration": dict(self.configuration), "banned": self.banned}
+
+    def holding(self, path: str, value: Any) -> Observed:
+        """Return the same sight with one field (`profile.x`, `configuration.x`, `banned`) set."""
+        if path == "banned":
+            return replace(self, banned=None if self.banned is None else value)
+        section = path.partition(".")[0]
+        if section not in ("profile", "configuration"):
+            return self
+        flat = flatten({section: getattr(self, section)})
+        flat[path] = value
+        return replace(self, **unflatten(flat))
 
     @classmethod
     def from_json(cls, shape: Mapping[str, Any]) -> Observed:

@@ -61,10 +61,11 @@ class Capabilities:
 
     `fields` is keyed by path (`profile.name`, `banned`, `banned.kick`, `token`); a path that is
     missing is unsupported. `waits` lists the path prefixes that the vendor refuses while the
-    account is banned. `calls` lists, per kind of work (`create`, `profile`, `configuration`,
-    `token`, `block`, `unblock`, `read`), the vendor APIs that it costs one call each. `rates` is
-    the documented limit in calls per second per API (`""` is every other API); `batch` the most
-    accounts one call of an API takes.
+    account is banned, `after_login` the paths that it refuses before an account's first login.
+    `calls` lists, per kind of work (`create`, `block`, `unblock`, `read`, and for an update a
+    path or its first part), the vendor APIs that it costs one call each. `rates` is the
+    documented limit in calls per second per API (`""` is every other API); `batch` the most
+    accounts one call of an API takes. `penalty` is the pause in seconds after a throttled call.
     """
 
     type: str
@@ -76,12 +77,21 @@ class Capabilities:
     rates: Mapping[str, float]
     batch: Mapping[str, int] = field(default_factory=dict)
     waits: tuple[str, ...] = ()
+    after_login: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     penalty: float = 10.0
 
     def field(self, path: str) -> Field:
         """Return the field at a path; one the vendor does not have is unsupported."""
-        return self.fields.get(path) or self.fields.get(f"{path.rpartition('.')[0]}.*") or UNSUPPORTED
+        return self.fields.get(path) or self.fields.get(path.rpartition(".")[0] + ".*", UNSUPPORTED)
+
+    def apis(self, work: str) -> tuple[str, ...]:
+        """Return the vendor APIs that a kind of work, or a change of a path, calls once each."""
+        return self.calls.get(work) or self.calls.get(work.partition(".")[0], ())
+
+    def rate(self, api: str) -> float:
+        """Return the documented limit of an API in calls per second."""
+        return self.rates.get(api) or self.rates[""]
 
     def waits_while_banned(self, path: str) -> bool:
         """Tell whether the vendor refuses to change this path while the account is banned."""

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     BAN_EXPIRED = "ban_expired"
     ABSENT = "absent"
     ADOPTED = "adopted"
-    TOKEN_VERSION = "token_version"
+    TOKEN_VERSION = "token_version"  # noqa: S105 (a reason, no password)
     IN_DOUBT = "in_doubt"
 
 
@@ -83,13 +83,17 @@ def token_change(before: Mapping[str, Any] | None, after: Mapping[str, Any],
 
 
 class Create(NamedTuple):
-    """Register an account that is not recorded. It has no before. `document` holds no ban."""
+    """Register an account; it has no before. `document` holds no ban.
+
+    `version` is 0, or that of the record whose account the vendor was seen to have lost.
+    """
 
     address: Address
     reason: Reason
     document: bytes
     file: str = ""
     line: int = 0
+    version: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -97,15 +101,11 @@ class Create(NamedTuple):
         return Kind.CREATE
 
     @property
-    def version(self) -> int:
-        """0: there is no record yet."""
-        return 0
-
-    @property
     def changes(self) -> tuple[Change, ...]:
         """Every written field, each with no before."""
         document = json.loads(self.document)
-        fields = tuple(Change(path, None, after) for path, after in sorted(flatten(document).items()))
+        fields = tuple(Change(path, None, value)
+                       for path, value in sorted(flatten(document).items()))
         token = document.get("token")
         return (*fields, token_change(None, token)) if token else fields
 
@@ -247,7 +247,7 @@ def from_json(shape: Mapping[str, Any]) -> Action:
     for change in changes:
         if change.token is not None:
             document["token"] = dict(change.token)
-    return Create(where, reason, canonical(document), file, line)
+    return Create(where, reason, canonical(document), file, line, int(shape["version"]))
 
 
 def fingerprint(actions: Iterable[Action]) -> str:
@@ -278,9 +278,10 @@ class Cost:
 class Plan:
     """What would be done, made from one snapshot of the recorded state at one moment.
 
-    `actions` are sorted by address and then in running order. `recorded` is how many accounts
-    were recorded when the plan was made (limits are shares of it). `allow` holds overrides given
-    at plan time, by kind. `apps` names the vendor app of each provider where it is recorded.
+    `actions` are sorted by address and then in running order. `desired` and `recorded` are how
+    many accounts there were on each side (limits are shares of the recorded ones). `allow` holds
+    overrides given at plan time, by kind. `boundary` is when the first ban that the plan relies
+    on ends, or empty.
     """
 
     workspace: str
@@ -291,6 +292,7 @@ class Plan:
     actions: tuple[Action, ...]
     fingerprint: str
     unchanged: int = 0
+    desired: int = 0
     recorded: int = 0
     refreshed: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()

@@ -78,13 +78,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one operation on one account ended; `seen` is what the vendor said it now holds."""
+    """How one operation on one account ended.
+
+    `done` names the paths that were confirmed where the operation as a whole was not. `waiting`
+    names the paths that the vendor cannot take yet; they are no failure and are not applied.
+    """
 
     result: Result
     code: str = ""
     message: str = ""
     why: Why = Why.OTHER
-    seen: Observed | None = None
+    done: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
 
 Call: TypeAlias = Generator[Request, Answer, T]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.accounts import Address, Document, Observed, encode, flatten
+from reconciler.changes import Action, Create, Kind, carried_out
 from reconciler.values import digest
 
 
@@ -20,6 +21,7 @@ class Record:
     record stays in the document), `observed` what the vendor was last seen to hold (None: never
     read). `version` is the state's serial when the account last changed. `token_key` is the keyed
     fingerprint of the applied token, empty where none is kept. `updated_at` is RFC 3339 UTC.
+    `waiting` names the paths that the vendor could not take when they were last tried.
     """
 
     address: Address
@@ -30,6 +32,7 @@ class Record:
     token_key: str = ""
     updated_at: str = ""
     run: str = ""
+    waiting: tuple[str, ...] = ()
 
     @property
     def is_banned(self) -> bool:
@@ -47,6 +50,24 @@ class Record:
             if seen is not None:
                 return seen
         return flatten(self.document).get(path)
+
+    def after(self, action: Action, *, waiting: tuple[str, ...] = (), token_key: str = "",
+              seen: Observed | None = None) -> Record:
+        """Return the record once the action was confirmed, but for the paths that wait."""
+        observed = seen or self.observed
+        if isinstance(action, Create):
+            observed = seen
+        elif observed is not None:
+            for change in action.changes:
+                observed = observed.holding(change.path, change.after)
+        paths = {change.path for change in action.changes}
+        return replace(
+            self, document=carried_out(self.document, action), observed=observed,
+            banned={Kind.CREATE: False, Kind.BLOCK: True, Kind.UNBLOCK: False}.get(
+                action.kind, self.banned),
+            token_key=token_key if "token" in paths else self.token_key,
+            waiting=tuple(sorted({*self.waiting, *waiting} - (paths - {*waiting}))),
+        )
 
     @property
     def index_digest(self) -> bytes | None:
@@ -88,6 +109,7 @@ class Record:
             "protected": bool(document.get("protected", False)),
             "on_absent": document.get("on_absent"),
             "updated_at": self.updated_at, "run": self.run, "applied_ban": self.banned,
+            "waiting": list(self.waiting),
         }
         return shape
 
@@ -113,7 +135,8 @@ class Record:
         observed = Observed.from_json(shape["observed"]) if shape["observed"] else None
         banned = bool(shape["applied_ban"]) if "applied_ban" in shape else bool(shape["banned"])
         return cls(Address(shape["address"]), document, banned, int(shape["version"]), observed,
-                   token_key, shape["updated_at"], shape["run"])
+                   token_key, shape["updated_at"], shape["run"],
+                   tuple(shape.get("waiting", ())))
 
 
 class Status(StrEnum):

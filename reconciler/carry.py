@@ -1,0 +1,311 @@
+"""Carry: one account's action carried out against its vendor, with the outcome made certain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from reconciler.accounts import Address, Observed, flatten, split, unflatten
+from reconciler.changes import (
+    Action,
+    Adopt,
+    Block,
+    Create,
+    Forget,
+    Unblock,
+    Update,
+    at_vendor,
+    ban_of,
+    calls_vendor,
+)
+from reconciler.conversation import Call, Outcome, Provider, ReadFailed, Result, Why
+from reconciler.diff import same
+from reconciler.errors import ReconcilerError
+from reconciler.state import Record
+from reconciler.values import Reference, canonical
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+"""How often an absolute value whose reply was lost is sent before it is left in doubt."""
+
+
+class Send(Protocol):
+    """Runs a conversation against the vendor; `transport` makes one per app."""
+
+    def __call__(self, call: Call[T]) -> T:
+        """Return what the conversation returns."""
+        ...
+
+
+class Tokens(Protocol):
+    """Where account tokens come from; clear text never passes through here."""
+
+    def reference(self, address: Address, token: Mapping[str, Any]) -> Reference:
+        """Return a reference that resolves where requests are sent; delivers a minted token."""
+        ...
+
+    def key(self, address: Address, token: Mapping[str, Any]) -> str:
+        """Return the keyed fingerprint of the token, empty without a key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One vendor app as an apply uses it."""
+
+    provider: Provider
+    send: Send
+    tokens: Tokens
+    concurrency: int
+    check: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How one action ended, and the record that it makes (None: the record is as it was)."""
+
+    outcome: Outcome
+    record: Record | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the action is done."""
+        return self.outcome.result is Result.CONFIRMED
+
+
+DONE = Outcome(Result.CONFIRMED)
+
+
+def look(link: Link, addresses: Sequence[Address]) -> dict[Address, Observed]:
+    """Read accounts of one app in the vendor's batches; what could not be read is left out.
+
+    Raises ReadFailed if the vendor answered nothing usable.
+    """
+    size = link.provider.capabilities.batch.get("read", 1)
+    ids = {split(where)[1]: where for where in addresses}
+    names = list(ids)
+    found: dict[Address, Observed] = {}
+    for start in range(0, len(names), size):
+        seen = link.send(link.provider.read(names[start:start + size]))
+        found.update((ids[name], sight) for name, sight in seen.items())
+    return found
+
+
+def holds(action: Action, seen: Observed) -> bool | None:
+    """Tell from a reading whether the action's effect is there; None if it cannot tell.
+
+    A create is judged by the account being there: who made it is for the caller to know.
+    """
+    match action:
+        case Create():
+            return seen.exists
+        case Block() | Unblock():
+            return None if seen.banned is None else seen.banned is isinstance(action, Block)
+        case Update():
+            sights = [_held(seen, change.path) for change in action.changes
+                      if at_vendor(change.path)]
+            wants = [change for change in action.changes if at_vendor(change.path)]
+            if any(sight is None for sight in sights):
+                return None
+            return all(same(change.path, sight, change.after)
+                       for change, sight in zip(wants, sights, strict=True))
+        case _:
+            return True
+
+
+def _held(seen: Observed, path: str) -> Any:
+    section, _, name = path.partition(".")
+    place: Any = {"profile": seen.profile, "configuration": seen.configuration}.get(section, {})
+    for part in name.split(".", 1):
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place
+
+
+def carry_creates(link: Link, actions: Sequence[Create]) -> dict[Address, Carried]:
+    """Register accounts that were read and are known to be absent, in one conversation."""
+    outcomes = _register(link, actions)
+    return {action.address: _created(link, action, outcomes[action.address]) for action in actions}
+
+
+def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
+    """Send the creates; one whose token cannot be had is left out and fails alone."""
+    outcomes: dict[Address, Outcome] = {}
+    documents: dict[str, dict[str, Any]] = {}
+    for action in actions:
+        document = json.loads(action.document)
+        try:
+            if token := document.get("token"):
+                document["token"] = {"value": link.tokens.reference(action.address, token)}
+            documents[split(action.address)[1]] = document
+        except ReconcilerError as problem:
+            outcomes[action.address] = _local(problem)
+    if documents:
+        try:
+            link.check()
+            ended = link.send(link.provider.create(documents))
+        except ReconcilerError as problem:
+            ended = dict.fromkeys(documents, _local(problem))
+        outcomes |= {action.address: ended[split(action.address)[1]]
+                     for action in actions if action.address not in outcomes}
+    return outcomes
+
+
+def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
+    """Settle one create; a lost reply is settled by reading, as the account was absent before."""
+    for _ in range(ATTEMPTS):
+        if outcome.result is not Result.AMBIGUOUS:
+            break
+        seen = _sight(link, action.address)
+        if seen is None:
+            break
+        if seen.exists:
+            outcome = replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
+        else:
+            outcome = _register(link, [action])[action.address]
+            if outcome.why is Why.EXISTS:
+                # It was absent before this run asked for it, so it is the one we asked for.
+                outcome = replace(outcome, result=Result.CONFIRMED)
+    if outcome.result is not Result.CONFIRMED:
+        return Carried(outcome)
+    return Carried(outcome, made(link, action))
+
+
+def made(link: Link, action: Create) -> Record:
+    """Return the record of an account that the vendor has registered, less what it does not take.
+
+    What is taken only after a first login waits, unless it is the vendor's default anyway.
+    """
+    capabilities = link.provider.capabilities
+    document = json.loads(action.document)
+    waiting = tuple(path for path in capabilities.after_login
+                    if flatten(document).get(path, capabilities.field(path).default)
+                    != capabilities.field(path).default)
+    fields = {path: value for path, value in flatten(document).items() if path not in waiting}
+    token = document.get("token")
+    held = unflatten(fields) | ({"token": token} if token else {})
+    key = link.tokens.key(action.address, token) if token else ""
+    fresh = Record(action.address, {}, banned=False)
+    return fresh.after(action._replace(document=canonical(held)), waiting=waiting, token_key=key)
+
+
+def carry(link: Link, action: Action, record: Record, seen: Observed | None) -> Carried:
+    """Carry out one action on a recorded or adopted account.
+
+    `seen` is what was read just before, if it was; what it holds already is not sent again.
+    """
+    if isinstance(action, Adopt):
+        return _adopted(action, record, seen)
+    if isinstance(action, Forget) or not calls_vendor(action):
+        return Carried(DONE, record.after(action))
+    if seen is not None and holds(action, seen) is True:
+        return Carried(DONE, record.after(action))
+    later = _waits(link, action, record)
+    sent = _narrowed(action, later + _there(action, seen))
+    if isinstance(sent, Update) and not calls_vendor(sent):
+        return _recorded(link, action, record, replace(DONE, waiting=later))
+    outcome = _certain(link, sent, record)
+    return _recorded(link, action, record, replace(outcome, waiting=outcome.waiting + later))
+
+
+def _waits(link: Link, action: Action, record: Record) -> tuple[str, ...]:
+    """Return the paths that the vendor cannot take because the account was found banned."""
+    capabilities = link.provider.capabilities
+    if not isinstance(action, Update) or not record.is_banned:
+        return ()
+    return tuple(change.path for change in action.changes
+                 if at_vendor(change.path) and capabilities.waits_while_banned(change.path))
+
+
+def _there(action: Action, seen: Observed | None) -> tuple[str, ...]:
+    """Return the paths of an update whose value the vendor was just seen to hold."""
+    if seen is None or not isinstance(action, Update):
+        return ()
+    return tuple(change.path for change in action.changes if at_vendor(change.path)
+                 and (sight := _held(seen, change.path)) is not None
+                 and same(change.path, sight, change.after))
+
+
+def _narrowed(action: Action, paths: tuple[str, ...]) -> Action:
+    if not paths or isinstance(action, Create):
+        return action
+    return action._replace(changes=tuple(c for c in action.changes if c.path not in paths))
+
+
+def _adopted(action: Adopt, record: Record, seen: Observed | None) -> Carried:
+    if seen is None:
+        return Carried(Outcome(Result.NOT_SENT, "", "the account could not be read"))
+    if not seen.exists:
+        return Carried(Outcome(Result.REJECTED, "", "no such account at the vendor; `adopt: true` "
+                               "takes only accounts that exist", Why.MISSING))
+    return Carried(DONE, record.after(action, seen=seen))
+
+
+def _certain(link: Link, action: Action, record: Record) -> Outcome:
+    """Send an absolute value until its outcome is certain, or give up in doubt.
+
+    A lost reply is settled by reading. Where the value is not there, or cannot be read, it is
+    sent again; a kick is not, because the lost call may have kicked already.
+    """
+    outcome = _sent(link, action, record, kick=True)
+    for _ in range(ATTEMPTS - 1):
+        if outcome.result is not Result.AMBIGUOUS:
+            return outcome
+        seen = _sight(link, action.address)
+        if seen is not None and holds(action, seen) is True:
+            return replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
+        outcome = _sent(link, action, record, kick=False)
+    return outcome
+
+
+def _sent(link: Link, action: Action, record: Record, *, kick: bool) -> Outcome:
+    try:
+        call = _conversation(link, action, record, kick=kick)
+        link.check()
+        return link.send(call)
+    except ReconcilerError as problem:
+        return _local(problem)
+
+
+def _conversation(link: Link, action: Action, record: Record, *, kick: bool) -> Call[Outcome]:
+    account_id = split(action.address)[1]
+    match action:
+        case Block():
+            ban = ban_of(action)
+            return link.provider.block(account_id, ban if kick else {**ban, "kick": False})
+        case Unblock():
+            return link.provider.unblock(account_id, record.document)
+        case _:
+            fields = {change.path: change.after for change in action.changes
+                      if at_vendor(change.path) and change.path != "token"}
+            token = next((change.token for change in action.changes if change.token), None)
+            reference = link.tokens.reference(action.address, token) if token else None
+            return link.provider.update(account_id, fields, reference)
+
+
+def _recorded(link: Link, action: Action, record: Record, outcome: Outcome) -> Carried:
+    """Return the outcome with the record it makes: all that was confirmed, and no more."""
+    if outcome.result is Result.CONFIRMED:
+        held = _narrowed(action, outcome.waiting)
+    elif outcome.done:
+        left = {c.path for c in action.changes} - set(outcome.done)
+        held = _narrowed(action, tuple(left))
+    else:
+        return Carried(outcome)
+    token = next((change.token for change in held.changes if change.token), None)
+    key = link.tokens.key(action.address, token) if token else ""
+    return Carried(outcome, record.after(held, waiting=outcome.waiting, token_key=key))
+
+
+def _sight(link: Link, address: Address) -> Observed | None:
+    try:
+        return look(link, [address]).get(address)
+    except (ReadFailed, ReconcilerError):
+        return None
+
+
+def _local(problem: ReconcilerError) -> Outcome:
+    """Return the outcome of what failed on this side before anything was sent."""
+    return Outcome(Result.NOT_SENT, problem.diagnostics[0].id, str(problem))

@@ -1,0 +1,51 @@
+"""Diff: which fields differ between two flat accounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.values import ABSENT
+
+_EXTENSION = "profile.extension"
+
+
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield path, before and after of every field that differs, sorted by path.
+
+    A side that lacks the field has `ABSENT`. The difference of a value with itself is empty.
+    """
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path, ABSENT), after.get(path, ABSENT)
+        if old is ABSENT or new is ABSENT or not same(path, old, new):
+            yield path, old, new
+
+
+def same(path: str, old: Any, new: Any) -> bool:
+    """Tell whether two values of a field mean the same.
+
+    `1`, `1.0` and `True` are three values. An extension that is JSON is compared by meaning, not
+    by spacing or key order.
+    """
+    if isinstance(old, str | int | float | None) and isinstance(new, str | int | float | None):
+        if type(old) is type(new) and old == new:
+            return True
+        return path == _EXTENSION and _same_json(old, new)
+    return _same_tree(old, new)
+
+
+def _same_json(old: Any, new: Any) -> bool:
+    try:
+        left, right = json.loads(old), json.loads(new)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    trees = isinstance(left, dict | list) and isinstance(right, dict | list)
+    return trees and _same_tree(left, right)
+
+
+def _same_tree(old: Any, new: Any) -> bool:
+    from deepdiff import DeepDiff
+
+    # The threshold is off because deepdiff otherwise sums up unlike mappings as one root change.
+    return not DeepDiff(old, new, threshold_to_diff_deeper=0)

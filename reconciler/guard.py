@@ -1,0 +1,208 @@
+"""Guard: limits, rules and protected accounts, judged over a plan before anything is done."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+from typing import Any
+
+from reconciler.accounts import Address, flatten, split
+from reconciler.changes import Action, Adopt, Create, Kind, Plan, calls_vendor, carried_out
+from reconciler.diagnostics import Diagnostic, Source, error, warning
+from reconciler.state import Reader, Record
+from reconciler.workspace import Limit, Rule
+
+LIMITED = (Kind.BLOCK, Kind.UNBLOCK, Kind.FORGET, Kind.UPDATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A rule that wants these groups to approve these addresses."""
+
+    rule: str
+    groups: tuple[str, ...]
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the guard says: findings (an error refuses the plan) and the approvals it asks for."""
+
+    findings: tuple[Diagnostic, ...]
+    approvals: tuple[Approval, ...] = ()
+
+
+def guard(plan: Plan, recorded: Reader, limits: Mapping[str, Limit], rules: Iterable[Rule],
+          allow: Mapping[str, int]) -> Judgement:
+    """Judge a plan; the same at plan and again at apply.
+
+    `allow` maps a kind to the exact number of its limited actions; another number opens nothing.
+    Only the records of touched accounts are read, and only where a rule or a destructive action
+    needs them.
+    """
+    rules = tuple(rules)
+    groups = {where: tuple(actions)
+              for where, actions in groupby(plan.actions, key=lambda action: action.address)}
+    asked = groups if rules else [where for where, actions in groups.items()
+                                  if any(a.kind in (Kind.BLOCK, Kind.FORGET) for a in actions)]
+    records = {record.address: record for record in recorded.records(asked)}
+    findings = [*_empty(plan, allow), *_limits(plan, groups, limits, allow),
+                *_protected(groups, records)]
+    judged, approvals = _rules(plan, groups, records, rules)
+    return Judgement((*findings, *judged), approvals)
+
+
+def limited(groups: Mapping[Address, tuple[Action, ...]]) -> Counter[Kind]:
+    """Count the actions that limits speak of: those on accounts recorded or adopted.
+
+    A create with its own block is no outage, and an update that calls no vendor hurts nobody.
+    """
+    counts: Counter[Kind] = Counter()
+    for actions in groups.values():
+        if isinstance(actions[0], Create):
+            continue
+        counts.update(action.kind for action in actions if action.kind in LIMITED
+                      and (action.kind is not Kind.UPDATE or calls_vendor(action)))
+    return counts
+
+
+def allowed(kind: Kind, limit: Limit, recorded: int) -> int | None:
+    """Return how many actions of a kind a plan may hold, None for any number."""
+    share = int(recorded * limit.percent // 100)
+    if kind is Kind.UPDATE:
+        return share if recorded > limit.above else None
+    return max(3, share if limit.count is None else min(limit.count, share))
+
+
+def _limits(plan: Plan, groups: Mapping[Address, tuple[Action, ...]], limits: Mapping[str, Limit],
+            allow: Mapping[str, int]) -> Iterator[Diagnostic]:
+    for kind, count in sorted(limited(groups).items()):
+        bound = allowed(kind, limits[kind], plan.recorded) if kind in limits else None
+        if bound is None or count <= bound or allow.get(kind) == count:
+            continue
+        given = f"; --allow {kind}={allow[kind]} is another number" if kind in allow else ""
+        yield error(
+            "over-limit", f"the plan would {kind} {count} accounts, the limit is {bound}",
+            detail=f"{plan.recorded} accounts are recorded{given}.",
+            hint=f"if every one of them is meant: --allow {kind}={count}")
+
+
+def _empty(plan: Plan, allow: Mapping[str, int]) -> Iterator[Diagnostic]:
+    if plan.desired or not plan.recorded:
+        return
+    kinds = Counter(action.kind for action in plan.actions)
+    if kinds and all(allow.get(kind) == count for kind, count in kinds.items()):
+        return
+    override = " ".join(f"--allow {kind}={count}" for kind, count in sorted(kinds.items()))
+    yield error(
+        "empty", f"no account is desired and {plan.recorded} are recorded",
+        detail="An empty set is far more often a wrong path or a failed checkout than a wish.",
+        hint=f"if it is meant: {override}" if override else "check `accounts` in reconciler.yaml")
+
+
+def _protected(groups: Mapping[Address, tuple[Action, ...]],
+               records: Mapping[Address, Record]) -> Iterator[Diagnostic]:
+    for where, actions in groups.items():
+        record = records.get(where)
+        held = record is not None and bool(record.document.get("protected"))
+        asked = any(change.path == "protected" and change.after is True
+                    for action in actions for change in action.changes) if not held else False
+        for action in actions:
+            if action.kind in (Kind.BLOCK, Kind.FORGET) and (held or asked):
+                yield error(
+                    "protected", f"{where} is protected, so the plan may not {action.kind} it",
+                    source=_source(action), address=where,
+                    hint="set `protected: false`, apply that change alone, then plan again")
+
+
+def _source(action: Action) -> Source | None:
+    return Source(action.file, action.line) if action.file else None
+
+
+def _rules(plan: Plan, groups: Mapping[Address, tuple[Action, ...]],
+           records: Mapping[Address, Record],
+           rules: tuple[Rule, ...]) -> tuple[tuple[Diagnostic, ...], tuple[Approval, ...]]:
+    findings: list[Diagnostic] = []
+    approvals: list[Approval] = []
+    for rule in rules:
+        hits = [(action, document) for where, actions in groups.items()
+                for action, document in _after(actions, records.get(where))
+                if _matches(rule, action, document)]
+        match rule.effect:
+            case "approval":
+                if hits:
+                    addresses = tuple(sorted({action.address for action, _ in hits}))
+                    approvals.append(Approval(rule.id, tuple(rule.value), addresses))
+            case "limit":
+                findings.extend(_rule_limit(rule, len(hits), plan.recorded))
+            case _:
+                findings.extend(finding for action, document in hits
+                                for finding in _judge(rule, action, document))
+    return tuple(findings), tuple(approvals)
+
+
+def _after(actions: tuple[Action, ...],
+           record: Record | None) -> Iterator[tuple[Action, Mapping[str, Any]]]:
+    """Yield each action with the account's fields after all of them."""
+    document: Mapping[str, Any] = record.document if record else {}
+    for action in actions:
+        document = carried_out(document, action)
+    fields = flatten(document)
+    for action in actions:
+        yield action, fields
+
+
+def _matches(rule: Rule, action: Action, fields: Mapping[str, Any]) -> bool:
+    if rule.actions and action.kind not in rule.actions:
+        return False
+    provider, account_id = split(action.address)
+    for key, pattern in rule.match.items():
+        if key == "path":
+            values = [change.path for change in action.changes]
+        else:
+            own = {"account_id": account_id, "provider": provider, "address": action.address,
+                   "reason": str(action.reason)}
+            value = own.get(key, fields.get(key))
+            values = [] if value is None else [_shown(value)]
+        if not any(fnmatchcase(value, pattern) for value in values):
+            return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _judge(rule: Rule, action: Action, fields: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    where = f"{action.kind} of {action.address}"
+    source = _source(action)
+    if rule.effect == "warn":
+        yield warning(f"rule-{rule.id}", f"{where}: {rule.value}", source=source,
+                      address=action.address)
+    elif rule.effect == "deny":
+        yield error(f"rule-{rule.id}", f"{where} is denied by rule {rule.id}: {rule.value}",
+                    source=source, address=action.address,
+                    hint="change the account, or the rule in a reviewed change of its own")
+    elif not isinstance(action, Adopt):
+        for path, wish in rule.value.items():
+            held = fields.get(path)
+            if held is None or not re.search(wish["pattern"], _shown(held)):
+                yield error(
+                    f"rule-{rule.id}", f"{where}: rule {rule.id} requires {path} to match "
+                    f"{wish['pattern']}", source=source, address=action.address,
+                    detail="It is not written." if held is None else "It is written otherwise.")
+
+
+def _rule_limit(rule: Rule, hits: int, recorded: int) -> Iterator[Diagnostic]:
+    bounds = []
+    if "count" in rule.value:
+        bounds.append(int(rule.value["count"]))
+    if "percent" in rule.value:
+        bounds.append(int(recorded * rule.value["percent"] // 100))
+    if bounds and hits > min(bounds):
+        yield error(f"rule-{rule.id}", f"rule {rule.id} allows {min(bounds)} such actions, "
+                    f"the plan holds {hits}", hint="split the change, or change the rule")

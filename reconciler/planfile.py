@@ -1,0 +1,82 @@
+"""Plan file: a plan as canonical JSON, and back without trusting the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from reconciler.changes import Cost, Kind, Plan, fingerprint, from_json, to_json
+from reconciler.diagnostics import Diagnostic, Severity, Source
+from reconciler.errors import Stale
+from reconciler.guard import Approval
+from reconciler.values import canonical, digest, loads
+
+FORMAT: Final = "1.0"
+
+
+def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -> dict[str, Any]:
+    """Return the JSON of `plan --json`, with the digest that shows an edit by hand."""
+    told: dict[str, Any] = {
+        "format_version": FORMAT, "tool_version": tool_version, "workspace": plan.workspace,
+        "lineage": plan.lineage, "serial": plan.serial, "created_at": plan.created_at,
+        "as_of": plan.as_of, "refreshed": plan.refreshed, "fingerprint": plan.fingerprint,
+        "summary": plan.summary(), "actions": [to_json(action) for action in plan.actions],
+        "cost": {name: {"calls": cost.calls, "seconds": cost.seconds}
+                 for name, cost in plan.cost.items()},
+        "diagnostics": [{**finding.to_json(), "kind": finding.id} for finding in plan.diagnostics],
+        "approvals": [{"rule": one.rule, "groups": list(one.groups),
+                       "addresses": list(one.addresses)} for one in approvals],
+        "desired": plan.desired, "recorded": plan.recorded, "allow": dict(plan.allow),
+        "boundary": plan.boundary,
+    }
+    return {**told, "digest": f"sha256:{digest(canonical(told)).hex()}"}
+
+
+def encode(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -> bytes:
+    """Return the bytes of a plan file."""
+    return canonical(shape(plan, tool_version, approvals)) + b"\n"
+
+
+def decode(data: bytes, name: str) -> Plan:
+    """Read a plan file. Raises `Stale` for anything that this tool did not write as it stands."""
+    try:
+        told = loads(data)
+        if not isinstance(told, dict):
+            raise TypeError("it is no JSON object")
+        if told.get("format_version", "").partition(".")[0] != FORMAT.partition(".")[0]:
+            raise ValueError(f"its format_version is {told.get('format_version')!r}, not {FORMAT}")
+        sealed = told.pop("digest", None)
+        if sealed != f"sha256:{digest(canonical(told)).hex()}":
+            raise ValueError("its digest does not fit: it was edited or cut")
+        plan = _plan(told)
+    except (ValueError, TypeError, KeyError, AttributeError, LookupError) as problem:
+        raise Stale.of("bad-plan", f"{name} is not a usable plan file", detail=f"{problem}.",
+                       hint="make it anew with: reconciler plan --out FILE") from None
+    return plan
+
+
+def _plan(told: Mapping[str, Any]) -> Plan:
+    actions = tuple(from_json(action) for action in told["actions"])
+    if fingerprint(actions) != told["fingerprint"]:
+        raise ValueError("its fingerprint does not fit its actions")
+    plan = Plan(
+        workspace=told["workspace"], lineage=told["lineage"], serial=int(told["serial"]),
+        created_at=told["created_at"], as_of=told["as_of"], actions=actions,
+        fingerprint=told["fingerprint"], unchanged=int(told["summary"]["unchanged"]),
+        desired=int(told["desired"]), recorded=int(told["recorded"]),
+        refreshed=bool(told["refreshed"]),
+        diagnostics=tuple(_diagnostic(finding) for finding in told["diagnostics"]),
+        cost={name: Cost(int(cost["calls"]), cost["seconds"])
+              for name, cost in told["cost"].items()},
+        allow={str(Kind(kind)): int(count) for kind, count in told["allow"].items()},
+        boundary=told["boundary"],
+    )
+    if plan.summary() != told["summary"]:
+        raise ValueError("its summary does not fit its actions")
+    return plan
+
+
+def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
+    place = Source(told["file"], told["line"] or 0, told["column"] or 0) if told["file"] else None
+    return Diagnostic(Severity(told["severity"]), told["id"], told["summary"], told["detail"],
+                      told["hint"], place, told.get("address", ""))

@@ -1,0 +1,391 @@
+"""Secrets: references become values here, generated tokens leave here, and texts are cleaned."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, quote_plus
+
+from reconciler.diagnostics import error
+from reconciler.errors import SecretError
+from reconciler.values import Reference, loads
+
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+    from reconciler.workspace import SecretSettings
+
+HIDDEN: Final = "***"
+"""What stands where a secret was."""
+
+_LARGEST: Final = 64 * 1024
+_PATIENCE: Final = 30.0
+_GRAM: Final = 6
+_MOUNT: Final = Path("/run/secrets")
+_KERNEL: Final = frozenset({"proc", "dev", "sys"})
+# Controls, and the surrogates that stand for bytes of the environment that are no UTF-8.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK, so that a FIFO laid in the way is refused instead of waited for.
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def mint() -> str:
+    """Return a new login token: 32 URL-safe characters holding 192 random bits."""
+    return secrets.token_urlsafe(24)
+
+
+def fingerprint(key: str, *parts: str) -> str:
+    """Return the keyed fingerprint of some texts: HMAC-SHA-256, its first 32 hex characters.
+
+    Every part goes in with its length, so that moving a border between parts shows.
+    """
+    message = bytearray()
+    for part in parts:
+        data = part.encode()
+        message += len(data).to_bytes(8, "big") + data
+    return hmac.digest(key.encode(), bytes(message), "sha256").hex()[:32]
+
+
+class Redactor:
+    """Every secret value seen, and texts without them.
+
+    A value is found raw, URL-encoded, JSON-escaped, in hex, and in base64 wherever it may begin
+    within a group of three bytes. One shorter than six characters is only found raw and as a
+    whole word. Looking costs as much as the text is long, however many values are known. Serves
+    as a logging filter as it is. Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._grams: dict[str, tuple[str, ...]] = {}
+        self._short: dict[str, re.Pattern[str]] = {}
+
+    def __repr__(self) -> str:
+        return "Redactor(…)"
+
+    def add(self, value: str) -> None:
+        """Remember a value; an empty one is no secret."""
+        with self._lock:
+            if 0 < len(value) < _GRAM:
+                self._short[value] = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+            elif value:
+                for text in _disguises(value):
+                    known = self._grams.get(text[:_GRAM], ())
+                    if text not in known:
+                        self._grams[text[:_GRAM]] = (*known, text)
+
+    def redact(self, text: str) -> str:
+        """Return the text with `***` for every known value; the same object if there is none."""
+        for pattern in tuple(self._short.values()):
+            text = pattern.sub(HIDDEN, text)
+        grams = self._grams
+        last = len(text) - _GRAM + 1
+        if not grams or grams.keys().isdisjoint(text[i:i + _GRAM] for i in range(last)):
+            return text
+        pieces, done = [], 0
+        for start, end in self._spans(text):
+            pieces += [text[done:start], HIDDEN]
+            done = end
+        return "".join([*pieces, text[done:]]) if pieces else text
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where values stand; those that overlap are one span, so that no tail is left."""
+        found: list[tuple[int, int]] = []
+        for i in range(len(text) - _GRAM + 1):
+            here = [len(v) for v in self._grams.get(text[i:i + _GRAM], ()) if text.startswith(v, i)]
+            if not here:
+                continue
+            end = i + max(here)
+            if found and i < found[-1][1]:
+                found[-1] = (found[-1][0], max(end, found[-1][1]))
+            else:
+                found.append((i, end))
+        return found
+
+    def filter(self, record: LogRecord) -> bool:
+        """Clean a log record with its traceback in place, and let it through."""
+        text = record.getMessage()
+        if (clean := self.redact(text)) is not text:
+            record.msg, record.args = clean, ()
+        if record.exc_info and record.exc_info[0]:
+            import traceback
+
+            record.exc_text = record.exc_text or "".join(
+                traceback.format_exception(*record.exc_info)).rstrip("\n")
+        if record.exc_text:
+            record.exc_text, record.exc_info = self.redact(record.exc_text), None
+        if record.stack_info:
+            record.stack_info = self.redact(record.stack_info)
+        return True
+
+
+def _disguises(value: str) -> set[str]:
+    """Return the texts that a value can appear as."""
+    data = value.encode("utf-8", "surrogatepass")
+    found = {value, data.hex(), data.hex().upper(), repr(value)[1:-1],
+             json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    for url in (quote(data, safe=""), quote(data), quote_plus(data)):
+        found |= {url, re.sub("%..", lambda match: match[0].lower(), url)}
+    for phase in range(3):
+        text = base64.b64encode(bytes(phase) + data).decode()
+        # Only the characters that the value decides alone; its neighbours share the others.
+        inner = text[-(-8 * phase // 6):8 * (phase + len(data)) // 6]
+        found |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return found
+
+
+class Resolver:
+    """Turns references into values, each once, and remembers them for the redactor.
+
+    `root` is the workspace's folder: `file:` reaches nothing outside of it but /run/secrets.
+    `reserved` are the references that provider credentials use; account files may not. Safe to
+    share between threads. Every failure is a SecretError that names the reference, never a value.
+    """
+
+    def __init__(self, root: Path, settings: SecretSettings, *, environ: Mapping[str, str],
+                 run: Callable[..., Any] | None = None, reserved: Collection[Reference] = (),
+                 redactor: Redactor | None = None) -> None:
+        self.redactor = redactor or Redactor()
+        self._root = Path(os.path.realpath(root))
+        self._settings = settings
+        self._environ = environ
+        self._run = run
+        self._reserved = {self._plain(ref) for ref in reserved}
+        if settings.fingerprint_key:
+            self._reserved.add(self._plain(settings.fingerprint_key))
+        self._lock = threading.Lock()
+        self._known: dict[Reference, str] = {}
+        self._delivered: set[Reference] = set()
+
+    def __repr__(self) -> str:
+        return "Resolver(…)"
+
+    def resolve(self, ref: Reference) -> str:
+        """Return the value of a reference that stands in `reconciler.yaml`."""
+        with self._lock:
+            if (value := self._known.get(ref)) is None:
+                value = self._known[ref] = _clean(ref, self._read(ref))
+                self.redactor.add(value)
+            return value
+
+    def resolve_for_account(self, ref: Reference) -> str:
+        """Return the value of a reference from an account file, if it is allowed there.
+
+        A sink that took a generated token in this run gives it back.
+        """
+        if ref not in self._delivered:
+            if ref.scheme == "cmd":
+                raise _refusal(ref, "is a command, which account files may not name",
+                               "use env: or file:")
+            self._allow(ref)
+        return self.resolve(ref)
+
+    def deliver(self, ref: Reference, value: str) -> None:
+        """Hand a generated token to its sink, durably: a file of mode 0600, or stdin of a command.
+
+        The sink must be allowed by `secrets.allow`, as everything that an account file names.
+        """
+        self._allow(ref)
+        self.redactor.add(value)
+        match ref.scheme:
+            case "file":
+                self._store(ref, value)
+            case "cmd":
+                self._execute(ref, value)
+            case _:
+                raise _refusal(ref, "cannot take a token", "use a file: or cmd: sink")
+        with self._lock:
+            self._known[ref] = value
+            self._delivered.add(ref)
+
+    def _allow(self, ref: Reference) -> None:
+        text = self._plain(ref)
+        if text in self._reserved:
+            raise _refusal(ref, "belongs to a provider's credentials",
+                           "keep the tokens of accounts apart from them")
+        if not any(pattern in (text, ref.text) or fnmatchcase(text, pattern)
+                   for pattern in self._settings.allow):
+            raise _refusal(ref, "is not allowed in account files",
+                           "add it to secrets.allow in reconciler.yaml")
+
+    def _plain(self, ref: Reference) -> str:
+        """Return the one spelling of a reference: paths beneath the root are relative to it."""
+        if ref.scheme != "file":
+            return ref.text
+        path = PurePosixPath(ref.target)
+        return f"file:{path.relative_to(self._root) if path.is_relative_to(self._root) else path}"
+
+    def _read(self, ref: Reference) -> str:
+        match ref.scheme:
+            case "env":
+                value = self._environ.get(ref.target, "")
+                if not value:
+                    raise _refusal(ref, "is not set or empty",
+                                   f"set the environment variable {ref.target}")
+                return value
+            case "file":
+                return _text(ref, self._load(ref))
+            case "cmd":
+                return _text(ref, self._execute(ref, None))
+            case _:
+                raise _refusal(ref, "is no secret reference", "write env:, file: or cmd:")
+
+    def _load(self, ref: Reference) -> bytes:
+        base, parts = self._place(ref)
+        with _folder(ref, base, parts[:-1], create=False) as folder:
+            try:
+                fd = os.open(parts[-1], _READ, dir_fd=folder)
+            except OSError as failure:
+                raise _unusable(ref, failure) from None
+            try:
+                _inspect(ref, os.fstat(fd), shared=base == _MOUNT)
+                with os.fdopen(fd, "rb", closefd=False) as file:
+                    return file.read(_LARGEST + 1)
+            except OSError as failure:
+                raise _unusable(ref, failure) from None
+            finally:
+                os.close(fd)
+
+    def _store(self, ref: Reference, value: str) -> None:
+        base, parts = self._place(ref)
+        if base == _MOUNT:
+            raise _refusal(ref, "is outside of the workspace", "name a file beneath it")
+        with _folder(ref, base, parts[:-1], create=True) as folder:
+            name = f".{secrets.token_hex(8)}.tmp"
+            try:
+                fd = os.open(name, _WRITE, 0o600, dir_fd=folder)
+                try:
+                    with os.fdopen(fd, "wb") as file:
+                        file.write(value.encode())
+                        file.flush()
+                        os.fsync(fd)
+                    os.rename(name, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+                except BaseException:
+                    os.unlink(name, dir_fd=folder)
+                    raise
+                os.fsync(folder)
+            except OSError as failure:
+                raise _unusable(ref, failure) from None
+
+    def _place(self, ref: Reference) -> tuple[Path, tuple[str, ...]]:
+        """Return the folder that a file must be beneath, and the way from there."""
+        path = PurePosixPath(ref.target)
+        whole = self._root / path
+        base = _MOUNT if path.is_absolute() and path.is_relative_to(_MOUNT) else self._root
+        kernel = _KERNEL.intersection(whole.parts[1:2]).difference(self._root.parts[1:2])
+        if kernel or ".." in path.parts or not whole.is_relative_to(base):
+            raise _refusal(ref, "is outside of the workspace", "name a file beneath it")
+        if not (parts := whole.relative_to(base).parts) or "\0" in ref.target:
+            raise _refusal(ref, "names no file", "name a file beneath the workspace")
+        return base, parts
+
+    def _execute(self, ref: Reference, given: str | None) -> bytes:
+        """Run the command of a reference without a shell and return what it wrote to stdout."""
+        try:
+            argv = loads(ref.target)
+        except ValueError:
+            argv = None
+        if not (isinstance(argv, list) and argv and all(isinstance(a, str) and a for a in argv)):
+            raise _refusal(ref, "is no command", 'write cmd:["program","argument"]')
+        # Loading it takes longer than a plan without commands should wait.
+        from subprocess import DEVNULL, PIPE, SubprocessError, run
+
+        feed: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE}
+        if given is not None:
+            feed = {"input": given.encode(), "stdout": DEVNULL}
+        try:
+            ended = (self._run or run)(argv, **feed, stderr=DEVNULL, timeout=_PATIENCE,
+                                       check=False, cwd=self._root, env=dict(self._environ))
+        except SubprocessError:
+            raise _refusal(ref, f"did not end within {_PATIENCE:.0f} s", "run it by hand") from None
+        except (OSError, ValueError) as failure:
+            raise _unusable(ref, failure) from None
+        if ended.returncode:
+            raise _refusal(ref, f"ended with exit code {ended.returncode}", "run it by hand")
+        return ended.stdout or b""
+
+
+@contextmanager
+def _folder(ref: Reference, base: Path, parts: tuple[str, ...], *, create: bool) -> Iterator[int]:
+    """Open a folder step by step, so that no symbolic link beneath `base` is ever followed."""
+    try:
+        fd = os.open(base, _DIRECTORY)
+    except OSError as failure:
+        raise _unusable(ref, failure) from None
+    try:
+        for part in parts:
+            try:
+                if create:
+                    _make(part, fd)
+                inner = os.open(part, _DIRECTORY, dir_fd=fd)
+            except OSError as failure:
+                raise _unusable(ref, failure) from None
+            os.close(fd)
+            fd = inner
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _make(name: str, folder: int) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+        os.fsync(folder)
+    except FileExistsError:
+        return
+
+
+def _inspect(ref: Reference, about: os.stat_result, *, shared: bool) -> None:
+    """Refuse what is no private file. `shared`: a container's own mount, readable as it comes."""
+    if not stat.S_ISREG(about.st_mode):
+        raise _refusal(ref, "is no regular file", "name a regular file")
+    if about.st_uid not in (os.geteuid(), 0):
+        raise _refusal(ref, "belongs to another user", "make it your own: chown")
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _refusal(ref, "can be changed by others", f"chmod 600 {ref.target}")
+    if about.st_mode & stat.S_IROTH and not shared:
+        raise _refusal(ref, "can be read by everyone", f"chmod 600 {ref.target}")
+
+
+def _text(ref: Reference, data: bytes) -> str:
+    """Return what a file or a command holds as text, without one line end behind it."""
+    if len(data) > _LARGEST:
+        raise _refusal(ref, "is larger than 64 KiB", "name something that holds only the secret")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _refusal(ref, "is no UTF-8 text", "encode it as text") from None
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _clean(ref: Reference, value: str) -> str:
+    if not value:
+        raise _refusal(ref, "is empty", "put the secret there")
+    if _UNFIT.search(value):
+        raise _refusal(ref, "holds control characters or no text",
+                       "keep the secret on one line, alone")
+    return value
+
+
+def _refusal(ref: Reference, what: str, hint: str) -> SecretError:
+    return SecretError(error("secret-reference", f"The secret {ref} {what}.", hint=f"{hint}."))
+
+
+def _unusable(ref: Reference, failure: Exception) -> SecretError:
+    """Return the finding for a system error, which is told by its own words and never by more."""
+    reason = failure.strerror if isinstance(failure, OSError) else None
+    return _refusal(ref, f"cannot be used: {reason or type(failure).__name__}",
+                    "check that it exists, is no symbolic link, and is yours")

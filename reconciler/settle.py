@@ -1,0 +1,83 @@
+"""Settle: what earlier runs left in doubt, decided by reading the vendor before anything new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from reconciler.accounts import Address, Observed, split
+from reconciler.carry import Link, holds, look, made
+from reconciler.changes import Create, Forget, calls_vendor, from_json
+from reconciler.conversation import ReadFailed
+from reconciler.errors import ReconcilerError
+from reconciler.events import Settled
+from reconciler.state import Intent, Reader, Record, Settlement, Status, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    settlements: tuple[Settlement, ...]
+    events: tuple[Settled, ...]
+
+
+def settle(recorded: Reader, writer: Writer, links: Mapping[str, Link]) -> Iterator[Settled]:
+    """Decide every intent in doubt that the vendor can be asked about; yield what was found.
+
+    Reading tells facts and changes nothing: what is found there is recorded as done, what is not
+    is recorded as not done and planned again. A provider that cannot be read now leaves its
+    intents in doubt.
+    """
+    doubts = sorted(recorded.unresolved(), key=lambda intent: split(intent.address)[0])
+    for provider, group in groupby(doubts, key=lambda intent: split(intent.address)[0]):
+        intents = tuple(group)
+        link = links.get(provider)
+        if link is None:
+            continue
+        try:
+            sights = look(link, list(dict.fromkeys(intent.address for intent in intents)))
+        except (ReadFailed, ReconcilerError):
+            continue
+        records = {record.address: record
+                   for record in recorded.records({intent.address for intent in intents})}
+        decided = _decide(link, intents, records, sights)
+        writer.settle(decided.settlements)
+        yield from decided.events
+
+
+def _decide(link: Link, intents: tuple[Intent, ...], records: dict[Address, Record],
+            sights: Mapping[Address, Observed]) -> _Decided:
+    settlements: list[Settlement] = []
+    events: list[Settled] = []
+    for intent in intents:
+        seen = sights.get(intent.address)
+        if seen is None:
+            continue
+        action = from_json(intent.action)
+        held = _held(intent, seen)
+        status = Status.CONFIRMED if held else Status.NOT_SENT
+        record = forget = None
+        if held and isinstance(action, Forget):
+            forget = action.address
+        elif held:
+            old = records.get(intent.address) or Record(intent.address, {}, banned=False)
+            record = made(link, action) if isinstance(action, Create) else old.after(action)
+            records[intent.address] = record
+        message = "found done by reading" if held else "found not done by reading"
+        settlements.append(Settlement(intent.id, status, "", message, record, forget))
+        events.append(Settled(intent.address, action.kind, held))
+    return _Decided(tuple(settlements), tuple(events))
+
+
+def _held(intent: Intent, seen: Observed) -> bool:
+    """Tell whether the intent was carried out.
+
+    An account found where none was known to be absent before may be somebody else's, and a value
+    that cannot be read may be missing: neither is claimed, both are planned again.
+    """
+    action = from_json(intent.action)
+    if not calls_vendor(action):
+        return False
+    if isinstance(action, Create) and not intent.known_absent:
+        return False
+    return holds(action, seen) is True
