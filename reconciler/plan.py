@@ -44,7 +44,8 @@ class Question:
     `capabilities` and `rates` (calls per second, None for 80 % of the vendor's limit) are by
     provider name. `observed` holds what a refresh just read. `keyed` returns the keyed
     fingerprint of a token that resolves, else an empty text. `targets` limits the plan to these
-    addresses or providers; empty means all.
+    addresses or providers; empty means all. `uncompared` are path prefixes that the recorded side
+    leaves out (a redacted snapshot).
     """
 
     as_of: datetime
@@ -55,6 +56,7 @@ class Question:
     observed: Mapping[Address, Observed] | None = None
     keyed: Keyed | None = None
     targets: tuple[str, ...] = ()
+    uncompared: tuple[str, ...] = ()
 
 
 def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Plan:
@@ -70,6 +72,10 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     wanted, total = _sift(desired, index, doubtful, question)
     unchanged = known - len(index) - sum(1 for _, old in wanted if old)
     builder = _Builder(question, doubtful)
+    if question.uncompared:
+        builder.findings.append(info(
+            "uncompared", f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
+            detail="The snapshot this plan is made against was redacted."))
     for account, old in wanted:
         if not old:
             builder.new(account)
@@ -205,7 +211,9 @@ class _Builder:
             self._vanished(account, document, wants, record.version)
             return
         actions, findings = len(self.actions), len(self.findings)
-        ban_changes = _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
+        ban_changes = tuple(
+            change for change in _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
+            if not change.path.startswith(self.question.uncompared))
         stays, lifted = has and wants, has and not wants
         if lifted:
             self._add(Unblock, account, self._why_unblock(record, ban), record.version, ban_changes)
@@ -275,7 +283,7 @@ class _Builder:
                 if seen is not None:
                     current[path] = seen
         for path, old, new in diff(current, wanted):
-            if path.partition(".")[0] in account.once:
+            if path.startswith(self.question.uncompared) or path.partition(".")[0] in account.once:
                 continue
             if new is not ABSENT:
                 steady = path in applied and same(path, applied[path], new)

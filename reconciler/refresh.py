@@ -38,11 +38,12 @@ def read(records: Iterable[Record],
 def _read_app(provider: str, link: Link,
               records: Iterator[Record]) -> Iterator[tuple[Record, Observed | None]]:
     size = link.provider.capabilities.batch.get("read", 1)
+    batches = iter(lambda: list(islice(records, size)), [])
     with ThreadPoolExecutor(link.concurrency, f"read-{provider}") as pool:
         under_way: deque[tuple[list[Record], Future[dict[Address, Observed]]]] = deque()
         try:
             while True:
-                while len(under_way) < 2 * link.concurrency and (batch := list(islice(records, size))):
+                for batch in islice(batches, 2 * link.concurrency - len(under_way)):
                     addresses = [record.address for record in batch]
                     under_way.append((batch, pool.submit(look, link, addresses)))
                 if not under_way:

@@ -1,0 +1,1 @@
+"""Views: text made from plans, events and findings; nothing here prints."""
