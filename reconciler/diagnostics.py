@@ -1,10 +1,13 @@
-"""Diagnostics: what is wrong, where, and what to do, as data."""
+"""Diagnostics: what is wrong, where, and what to do, as data.
+
+Named tuples, because every command imports this and `dataclasses` would double its start-up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -15,8 +18,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A place in a file a user wrote. `line` and `column` count from 1; 0 means the whole file."""
 
     file: str
@@ -29,8 +31,7 @@ class Source:
         return ":".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """One finding for a person.
 
     `id` is a stable kebab-case name of the kind of finding (`duplicate-key`, `waiting`);
@@ -47,7 +48,7 @@ class Diagnostic:
 
     def at(self, source: Source) -> Diagnostic:
         """Return the same finding located at `source`, unless it already has a place."""
-        return self if self.source else replace(self, source=source)
+        return self if self.source else self._replace(source=source)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON shape of `validate --json`; what is unknown of the place is null."""

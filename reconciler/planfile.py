@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.changes import Cost, Kind, Plan, fingerprint, from_json, to_json
-from reconciler.diagnostics import Diagnostic, Severity, Source
+from reconciler.changes import Cost, Kind, Plan, Reason, fingerprint, from_json, to_json
+from reconciler.diagnostics import Diagnostic, Severity, Source, error
 from reconciler.errors import Stale
 from reconciler.guard import Approval
-from reconciler.values import canonical, digest, loads
+from reconciler.state import Identity, Reader
+from reconciler.values import canonical, digest, loads, to_moment
 
 FORMAT: Final = "1.0"
 
@@ -80,3 +81,35 @@ def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
     place = Source(told["file"], told["line"] or 0, told["column"] or 0) if told["file"] else None
     return Diagnostic(Severity(told["severity"]), told["id"], told["summary"], told["detail"],
                       told["hint"], place, told.get("address", ""))
+
+
+def check(plan: Plan, recorded: Reader, workspace: str, now: str) -> None:
+    """Refuse a saved plan that no longer fits: raises `Stale` naming every reason.
+
+    Other accounts may have changed since; a touched one may not, nor may a ban that the plan
+    relies on have ended, nor an action on a touched account have been left in doubt since.
+    """
+    who = recorded.identity()
+    reasons = list(_elsewhere(plan, who, workspace))
+    if not reasons:
+        touched = {action.address: action.version for action in plan.actions}
+        told = {action.address for action in plan.actions if action.reason is Reason.IN_DOUBT}
+        versions = {r.address: r.version for r in recorded.records(touched)}
+        for where, version in touched.items():
+            if versions.get(where, 0) != version:
+                reasons.append(f"{where} was changed by another run")
+        reasons += [f"{intent.address} was left in doubt by another run"
+                    for intent in recorded.unresolved()
+                    if intent.address in touched and intent.address not in told]
+        if plan.boundary and to_moment(now) >= to_moment(plan.boundary):
+            reasons.append(f"a ban that it relies on ended at {plan.boundary}")
+    if reasons:
+        raise Stale(error("stale", f"the plan is stale: {reason}", hint="plan again, then apply "
+                          "the new plan") for reason in reasons[:20])
+
+
+def _elsewhere(plan: Plan, who: Identity, workspace: str) -> Iterator[str]:
+    if plan.workspace not in (workspace, ""):
+        yield f"it was made for workspace {plan.workspace}, this is {workspace}"
+    elif plan.lineage and plan.lineage != who.lineage:
+        yield "it was made against another state (another lineage)"

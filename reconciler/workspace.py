@@ -88,7 +88,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A whole workspace. `root` is the absolute folder that every path in it is beneath."""
+    """A whole workspace. `root` is the absolute folder that every path in it is beneath.
+
+    `adopts` lists those globs of `accounts` whose accounts exist at the vendor already.
+    """
 
     name: str
     root: str
@@ -99,3 +102,4 @@ class Workspace:
     on_absent: OnAbsent = "forget"
     limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     rules: tuple[Rule, ...] = ()
+    adopts: tuple[str, ...] = ()

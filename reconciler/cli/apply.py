@@ -1,0 +1,152 @@
+"""apply: lock, settle what is in doubt, plan or read the plan, judge, ask, carry out."""
+
+from __future__ import annotations
+
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconciler.accounts import split
+from reconciler.apply import Effects, apply
+from reconciler.changes import Plan, calls_vendor
+from reconciler.cli.console import Console
+from reconciler.cli.interrupt import interruptible
+from reconciler.cli.plan import judge, make, refused, show
+from reconciler.cli.progress import Reporter
+from reconciler.cli.session import Session, allowed, monotonic, new_id, now, seconds
+from reconciler.cli.show import load
+from reconciler.diagnostics import Diagnostic
+from reconciler.errors import Exit, Refused, Stale, UsageError
+from reconciler.events import Event, Noted, Summary
+from reconciler.planfile import check
+from reconciler.settle import settle
+from reconciler.state import Run, Writer
+from reconciler.values import to_text
+
+
+def run(arguments: Namespace, console: Console) -> int:
+    """Apply a plan file, or plan and apply."""
+    # `--allow block=3 plan.json`: the file is not one of the counts.
+    if arguments.planfile is None and arguments.allow and "=" not in arguments.allow[-1]:
+        arguments.planfile = arguments.allow.pop()
+    allow = allowed(arguments.allow)
+    saved = load(arguments.planfile) if arguments.planfile else None
+    if saved is not None and (arguments.target or arguments.as_of):
+        raise UsageError.of("usage", "a saved plan is applied as it is",
+                            hint="--target and --as-of belong to: reconciler plan")
+    if saved is None and not arguments.auto_approve and (
+            arguments.format == "json" or not console.interactive):
+        raise UsageError.of("no-terminal", "apply asks before it changes anything, and there is no "
+                            "terminal to ask at", hint="pass --auto-approve, or a saved plan")
+    reporter = Reporter(console, json=arguments.format == "json")
+    with Session(arguments, console) as session:
+        holder = session.holder("apply")
+        with session.store.lock(holder, seconds(arguments.lock_timeout)) as writer:
+            return _Applying(session, arguments, console, reporter, writer, allow).run(saved)
+
+
+class _Applying:
+    """One apply under the lock."""
+
+    def __init__(self, session: Session, arguments: Namespace, console: Console,
+                 reporter: Reporter, writer: Writer, allow: dict[str, int]) -> None:
+        self.session, self.arguments, self.console = session, arguments, console
+        self.reporter, self.writer, self.allow = reporter, writer, allow
+        self.stop = threading.Event()
+
+    def run(self, saved: Plan | None) -> int:
+        """Settle, plan, judge, ask, apply."""
+        if saved is not None:
+            check(saved, self.session.store, self.session.workspace.name, to_text(now()))
+        settled = self._settle()
+        planned = saved or make(self.session, self.arguments, self.session.store)
+        planned = replace(planned, allow={**planned.allow, **self.allow})
+        expected = self.arguments.expect
+        if expected and expected != planned.fingerprint:
+            raise Stale.of("unexpected", "the plan is not the expected one",
+                           detail=f"Its fingerprint is {planned.fingerprint}, expected was "
+                           f"{expected}.", hint="review the new plan: reconciler plan")
+        self._judge(planned, told=saved is None)
+        if not planned.actions:
+            self._finish(Summary(), quiet=not settled)
+            return Exit.DONE
+        if saved is None and not self.arguments.auto_approve and not self.console.confirm(
+                "Do these things at the vendors?"):
+            self.console.print("Nothing was done.")
+            return Exit.ERROR
+        return self._carry_out(planned)
+
+    def _judge(self, planned: Plan, *, told: bool) -> None:
+        judged = judge(self.session, planned, self.session.store, planned.allow)
+        findings: tuple[Diagnostic, ...] = (*self.session.warnings, *judged.findings)
+        if self.reporter.json:
+            self.reporter.begin(planned)
+            for finding in findings:
+                self.reporter.tell(Noted(finding))
+        elif told:
+            show(planned, judged, "text", self.console)
+        if refused(planned, judged):
+            if not self.reporter.json:
+                self.console.findings(self.session.warnings)
+            raise Refused([one for one in (*judged.findings, *planned.diagnostics)
+                           if one.severity == "error"])
+        if not self.reporter.json:
+            self.console.findings(findings)
+
+    def _settle(self) -> bool:
+        """Settle what earlier runs left in doubt; tell whether there was anything."""
+        doubts = self.session.store.unresolved()
+        if not doubts:
+            return False
+        names = {split(intent.address)[0] for intent in doubts} & self.session.workspace.apps.keys()
+        self.session.same_apps(self.session.store, names)
+        self.writer.begin(self.session.run("settle"))
+        links = self.session.links(names, check=self.writer.check)
+        for event in settle(self.session.store, self.writer, links):
+            self.reporter.tell(event)
+        return True
+
+    def _carry_out(self, planned: Plan) -> int:
+        names = {split(action.address)[0] for action in planned.actions}
+        asking = {split(action.address)[0] for action in planned.actions
+                  if calls_vendor(action) or action.kind == "adopt"}
+        unknown = sorted(asking - self.session.workspace.apps.keys())
+        if unknown:
+            raise Stale.of("unknown-provider", f"reconciler.yaml has no provider {unknown[0]}",
+                           hint="plan again")
+        apps = self.session.same_apps(self.session.store, asking)
+        run = self.session.run("apply", planned.fingerprint)
+        self.writer.begin(run)
+        if apps:
+            self.writer.bind(apps)
+        links = self.session.links(names, check=self.writer.check, report=self.reporter.tell)
+        summary = Summary()
+        with interruptible(self.stop, self.session.transports, self.console):
+            for event in self._events(planned, run, links):
+                if isinstance(event, Summary):
+                    summary = event
+                else:
+                    self.reporter.tell(event)
+        self._warn_skew()
+        self._finish(summary)
+        if summary.interrupted:
+            return Exit.INTERRUPTED
+        return Exit.DONE if summary.complete else Exit.PARTIAL
+
+    def _events(self, planned: Plan, run: Run, links: dict) -> Iterator[Event]:  # type: ignore[type-arg]
+        self.reporter.start(planned)
+        store = self.session.store
+        return apply(planned, store, self.writer, links, run,
+                     Effects(monotonic, new_id, self.stop))
+
+    def _warn_skew(self) -> None:
+        worst = max((transport.skew for transport in self.session.transports), default=0.0)
+        if worst > 60:
+            self.console.say(f"warning: this machine's clock is about {worst:.0f} s off the "
+                             "vendor's; beyond 300 s every call is refused")
+
+    def _finish(self, summary: Summary, *, quiet: bool = False) -> None:
+        self.reporter.end(summary, quiet=quiet)
+
+

@@ -1,0 +1,124 @@
+"""Console: everything that is printed, and how it looks on a terminal or in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from reconciler.diagnostics import Diagnostic
+from reconciler.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.secrets import Redactor
+    from reconciler.views.text import Painter
+
+
+class Console:
+    """Results go to stdout, messages and progress to stderr; secrets to neither."""
+
+    def __init__(self, environ: Mapping[str, str], out: TextIO | None = None,
+                 err: TextIO | None = None) -> None:
+        self.environ = environ
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.redactor: Redactor | None = None
+        self.color = False
+        for stream in (self.out, self.err):
+            if hasattr(stream, "reconfigure"):
+                # A terminal without UTF-8 gets escapes, never a crash in the middle of a run.
+                stream.reconfigure(errors="backslashreplace")
+
+    def configure(self, *, color: bool, log_level: str) -> None:
+        """Take what the command line says; NO_COLOR, CI and a pipe turn colours off."""
+        quiet = any(self.environ.get(name) for name in ("NO_COLOR", "CI"))
+        self.color = color and not quiet and self.out.isatty()
+        if log_level != "warning":
+            import logging
+
+            logging.basicConfig(stream=self.err, level=log_level.upper(),
+                                format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def guard(self, redactor: Redactor) -> None:
+        """Keep every secret value that was resolved out of messages and logs."""
+        import logging
+
+        self.redactor = redactor
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(redactor)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty() and self.err.isatty()
+
+    @property
+    def paint(self) -> Painter:
+        """How to colour what goes to stdout."""
+        from reconciler.views.text import Painter
+
+        return Painter(on=self.color)
+
+    def print(self, text: str) -> None:
+        """Print a line of the result."""
+        self.out.write(self._clean(text) + "\n")
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print many lines of the result."""
+        for line in lines:
+            self.print(line)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of a result that is ASCII already."""
+        self.out.write(data.decode("ascii"))
+
+    def json(self, value: object) -> None:
+        """Print one JSON value on one line."""
+        from reconciler.values import canonical
+
+        self.write(canonical(value) + b"\n")
+
+    def say(self, text: str) -> None:
+        """Say something that is no result."""
+        self.err.write(self._clean(text) + "\n")
+        self.err.flush()
+
+    def findings(self, findings: Iterable[Diagnostic]) -> None:
+        """Say what is wrong."""
+        from reconciler.views.text import Painter, finding
+
+        paint = Painter(on=self.color and self.err.isatty())
+        for one in findings:
+            self.say(finding(one, paint))
+
+    def confirm(self, question: str, flag: str = "--auto-approve") -> bool:
+        """Ask for `yes`, and take nothing else; without a terminal say which flag is missing."""
+        if not self.interactive:
+            raise UsageError.of("no-terminal", "this needs a confirmation and there is no terminal",
+                                hint=f"pass {flag} if you mean it")
+        self.out.flush()
+        self.err.write(f"{question}\n  Only 'yes' is accepted: ")
+        self.err.flush()
+        return sys.stdin.readline().strip() == "yes"
+
+    def flush(self) -> None:
+        """Hand everything to the system, so that a full disk or a closed pipe is noticed."""
+        self.out.flush()
+
+    def abandon(self) -> None:
+        """Stop writing to a reader that has gone."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+
+    def crash(self, bug: Exception) -> int:
+        """Say that this is our fault, without a traceback and without a secret."""
+        import logging
+
+        logging.getLogger("reconciler").debug("internal error", exc_info=bug)
+        self.say(f"error: internal error: {type(bug).__name__}: {bug}\n"
+                 "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
+                 "is lost: the next apply settles what was under way")
+        return Exit.ERROR
+
+    def _clean(self, text: str) -> str:
+        return self.redactor.redact(text) if self.redactor else text

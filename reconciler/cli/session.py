@@ -1,0 +1,298 @@
+"""Session: a workspace opened for one command, with its store, its vendors and its identity."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.accounts import Account, Address, split
+from reconciler.capabilities import Capabilities
+from reconciler.diagnostics import Diagnostic
+from reconciler.errors import SecretError, Stale, UsageError
+from reconciler.plan import Question
+from reconciler.state import Holder, Run, Store
+from reconciler.values import Reference, to_moment, to_text
+from reconciler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from reconciler.carry import Link
+    from reconciler.cli.console import Console
+    from reconciler.events import Throttled
+    from reconciler.secrets import Resolver
+    from reconciler.state import Reader
+    from reconciler.transport import Transport
+
+_CI = ("GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILDKITE", "CIRCLECI")
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+class Session:
+    """Opened lazily: a command pays only for what it uses. Close it by leaving `with`."""
+
+    def __init__(self, arguments: Namespace, console: Console) -> None:
+        self.root = Path(arguments.chdir).resolve()
+        if not self.root.is_dir():
+            raise UsageError.of("no-folder", f"{arguments.chdir} is no folder",
+                                hint="--chdir takes the folder that holds reconciler.yaml")
+        self.console = console
+        self.environ = console.environ
+        self.warnings: list[Diagnostic] = []
+        self._open = ExitStack()
+        self.transports: list[Transport] = []
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace file, read and checked."""
+        from reconciler.config import load
+        from reconciler.providers import capabilities
+
+        return load(self.root, capabilities=capabilities)
+
+    @cached_property
+    def capabilities(self) -> Mapping[str, Capabilities]:
+        """The capability table of each provider, by its name."""
+        from reconciler.providers import provider
+
+        return {name: provider(app.type).capabilities for name, app in self.workspace.apps.items()}
+
+    @cached_property
+    def store(self) -> Store:
+        """The state store; opening it for reading creates nothing."""
+        from reconciler.stores import open_store
+
+        store = open_store(self.workspace.state, self.root, self.workspace.name)
+        self._open.callback(store.close)
+        return store
+
+    def desired(self) -> Iterator[Account]:
+        """Yield the desired accounts; warnings gather in `warnings`."""
+        from reconciler.config import desired
+
+        return desired(self.workspace, self.capabilities, self.warnings)
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """What turns references into secrets."""
+        from reconciler.secrets import Resolver
+
+        resolver = Resolver(self.root, self.workspace.secrets, environ=self.environ)
+        self.console.guard(resolver.redactor)
+        return resolver
+
+    def address(self, text: str) -> Address:
+        """Return an address as the vendor keeps it. Raises UsageError with the nearest provider."""
+        from difflib import get_close_matches
+
+        try:
+            name, account_id = split(text)
+        except ValueError:
+            if len(self.workspace.apps) != 1:
+                raise UsageError.of("bad-address", f"{text!r} is not an address",
+                                    hint="write provider/account-id") from None
+            (name,), account_id = self.workspace.apps, text
+        table = self.capabilities.get(name)
+        if table is None:
+            # A provider that was renamed away may still have records.
+            near = get_close_matches(name, self.workspace.apps, 1)
+            if near and not any(split(a)[0] == name for a, _ in self.store.index()):
+                raise UsageError.of("bad-address", f"there is no provider {name!r}",
+                                    hint=f"did you mean {near[0]}/{account_id}?")
+            return Address(f"{name}/{account_id}")
+        return Address(f"{name}/{table.id.fold(account_id)}")
+
+    def targets(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return targets as addresses and provider names."""
+        return tuple(text if text in self.workspace.apps else self.address(text)
+                     for text in texts)
+
+    def question(self, arguments: Namespace, **more: Any) -> Question:
+        """Return what a plan is asked under."""
+        return Question(
+            as_of=moment(arguments.as_of), now=now(), capabilities=self.capabilities,
+            rates={name: app.rate for name, app in self.workspace.apps.items()},
+            on_absent=self.workspace.on_absent, keyed=self._keyed(),
+            targets=self.targets(arguments.target), **more,
+        )
+
+    def _keyed(self) -> Callable[[Address, Mapping[str, Any]], str] | None:
+        if self.workspace.secrets.fingerprint_key is None:
+            return None
+        tokens = _Tokens(self)
+
+        def keyed(where: Address, token: Mapping[str, Any]) -> str:
+            # A pull request has no secrets: then the version alone decides.
+            try:
+                return tokens.key(where, token) if "from" in token else ""
+            except SecretError:
+                return ""
+
+        return keyed
+
+    def links(self, names: Iterable[str], *, read_only: bool = False,
+              check: Callable[[], None] = lambda: None,
+              report: Callable[[Throttled], None] | None = None) -> dict[str, Link]:
+        """Return a link per provider, which connects and resolves secrets at its first call."""
+        from reconciler.carry import Link
+        from reconciler.providers import provider
+        from reconciler.transport import Transport
+
+        tokens = _Tokens(self)
+        links = {}
+        for name in names:
+            app = self.workspace.apps.get(name)
+            if app is None:
+                continue
+            speaks = provider(app.type)
+            transport = self._open.enter_context(Transport(
+                speaks, app, tokens.resolve, read_only=read_only, report=report))
+            self.transports.append(transport)
+            links[name] = Link(speaks, transport.run, tokens, app.concurrency, check)
+        return links
+
+    def same_apps(self, recorded: Reader, names: Iterable[str]) -> dict[str, str]:
+        """Return the identities of the vendor apps; refuse one that the state does not belong to.
+
+        The state of one app is never planned, applied or compared against another.
+        """
+        from reconciler.providers import provider
+        from reconciler.transport import app_identity
+
+        bound = recorded.apps()
+        apps = {}
+        for name in names:
+            app = self.workspace.apps[name]
+            apps[name] = app_identity(provider(app.type), app, self.resolver.resolve)
+            if bound.get(name, apps[name]) != apps[name]:
+                raise Stale.of(
+                    "wrong-app", f"provider {name} now points to another app ({apps[name]}) than "
+                    f"the one its accounts are recorded of ({bound[name]})",
+                    hint="check the credentials; a new app wants a provider name of its own")
+        return apps
+
+    def holder(self, operation: str) -> Holder:
+        """Return who asks for the lock."""
+        return Holder(self.operator, socket.gethostname(), os.getpid(), operation)
+
+    @cached_property
+    def operator(self) -> str:
+        """Who runs this: the CI's actor, else the user of this machine."""
+        for name in ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"):
+            if self.environ.get(name):
+                return self.environ[name]
+        user = self.environ.get("USER") or self.environ.get("LOGNAME") or str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
+
+    def run(self, operation: str, fingerprint: str = "") -> Run:
+        """Return the run that what is written belongs to."""
+        context = {key: self.environ[name] for key, name in (
+            ("commit", "GITHUB_SHA"), ("commit", "CI_COMMIT_SHA"), ("url", "CI_JOB_URL"),
+            ("ref", "GITHUB_REF"), ("ci_run", "GITHUB_RUN_ID"),
+        ) if self.environ.get(name)}
+        return Run(new_id(), operation, to_text(now()), self.operator, fingerprint, context)
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """Account tokens of one session: from references, or minted and delivered to their sink."""
+
+    session: Session
+    minted: dict[str, str] = field(default_factory=dict)
+
+    def reference(self, address: Address, token: Mapping[str, Any]) -> Reference:
+        """Return a reference that `resolve` knows; a minted token reaches its sink first."""
+        from reconciler.secrets import mint
+
+        if "from" in token:
+            return Reference(f"token:{token['from']}")
+        name = f"minted:{address}"
+        if name not in self.minted:
+            value = mint()
+            self.session.resolver.deliver(Reference(token["sink"]), value)
+            self.minted[name] = value
+        return Reference(name)
+
+    def resolve(self, reference: Reference) -> str:
+        """Return the clear text where a request is encoded."""
+        resolver = self.session.resolver
+        match reference.scheme:
+            case "token":
+                return resolver.resolve_for_account(Reference(reference.target))
+            case "minted":
+                return self.minted[reference.text]
+            case _:
+                return resolver.resolve(reference)
+
+    def key(self, address: Address, token: Mapping[str, Any]) -> str:
+        """Return the keyed fingerprint of a token; it follows the account to another provider."""
+        from reconciler.secrets import fingerprint
+
+        key = self.session.workspace.secrets.fingerprint_key
+        if key is None:
+            return ""
+        value = self.resolve(self.reference(address, token))
+        return fingerprint(self.session.resolver.resolve(key), split(address)[1], value)
+
+
+def new_id() -> str:
+    """Return a new random id."""
+    return str(uuid.uuid4())
+
+
+def moment(text: str | None) -> datetime:
+    """Return the moment a plan is judged at; now without one."""
+    if text is None:
+        return now()
+    try:
+        return to_moment(text)
+    except ValueError as problem:
+        raise UsageError.of("bad-time", f"--as-of: {problem}") from None
+
+
+def seconds(text: str) -> float:
+    """Read `90s`, `3m`, `1h` or plain seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    if found is None:
+        raise UsageError.of("bad-time", f"{text!r} is not a time like 90s or 3m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
+
+
+def allowed(texts: Iterable[str]) -> dict[str, int]:
+    """Read `--allow block=37`: which kinds may go over their limit, by exactly how many."""
+    from reconciler.guard import LIMITED
+
+    found = {}
+    for text in texts:
+        kind, equals, count = text.partition("=")
+        if kind not in LIMITED or not equals or not count.isdecimal():
+            kinds = ", ".join(LIMITED)
+            raise UsageError.of("bad-allow", f"--allow {text!r} is not KIND=COUNT",
+                                hint=f"KIND is one of {kinds}, COUNT the exact number")
+        found[kind] = int(count)
+    return found
+
+
+def monotonic() -> float:
+    """Return seconds that only ever grow."""
+    return time.monotonic()

@@ -1,0 +1,132 @@
+"""state: look at what is recorded, and mend it without touching a vendor."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from reconciler.accounts import Address, split
+from reconciler.cli.console import Console
+from reconciler.cli.session import Session, seconds
+from reconciler.errors import Exit, StateError, UsageError
+from reconciler.state import Record
+from reconciler.views import json as shapes
+from reconciler.views import text
+from reconciler.views.words import number
+
+
+def run(arguments: Namespace, console: Console) -> int:
+    """Do one part of `state`."""
+    with Session(arguments, console) as session:
+        return _PARTS[arguments.part](session, arguments, console)
+
+
+def _list(session: Session, arguments: Namespace, console: Console) -> int:
+    doubtful = {intent.address for intent in session.store.unresolved()}
+    records = session.store.everything()
+    if arguments.format == "json":
+        console.json([{"address": record.address, "version": record.version,
+                       "banned": record.is_banned, "in_doubt": record.address in doubtful}
+                      for record in records])
+        return Exit.DONE
+    for record in records:
+        marks = [*(["banned"] if record.is_banned else []),
+                 *(["in doubt"] if record.address in doubtful else [])]
+        doubtful.discard(record.address)
+        console.print(f"{record.address}{'  ' if marks else ''}{', '.join(marks)}")
+    for where in sorted(doubtful):
+        console.print(f"{where}  in doubt, not recorded")
+    return Exit.DONE
+
+
+def _show(session: Session, arguments: Namespace, console: Console) -> int:
+    record = _one(session, session.address(arguments.address))
+    if arguments.format == "json":
+        console.json(record.to_json())
+    else:
+        console.lines(text.record(record))
+    return Exit.DONE
+
+
+def _one(session: Session, where: Address) -> Record:
+    for record in session.store.records([where]):
+        return record
+    from difflib import get_close_matches
+
+    near = get_close_matches(where, [address for address, _ in session.store.index()], 1)
+    raise StateError.of("not-recorded", f"{where} is not recorded",
+                        hint=f"did you mean {near[0]}?" if near else "see: reconciler state list")
+
+
+def _rm(session: Session, arguments: Namespace, console: Console) -> int:
+    addresses = [session.address(where) for where in arguments.addresses]
+    for where in addresses:
+        _one(session, where)
+    _ask(arguments, console, f"Stop recording {number(len(addresses), 'account')}?")
+    with session.store.lock(session.holder("state rm"),
+                            seconds(arguments.lock_timeout)) as writer:
+        writer.begin(session.run("state rm"))
+        writer.save((), addresses, "state rm")
+    console.print(f"Removed {number(len(addresses), 'record')}; the vendor was not touched.")
+    return Exit.DONE
+
+
+def _mv(session: Session, arguments: Namespace, console: Console) -> int:
+    moves = _moves(session, arguments.old, arguments.new)
+    if not moves:
+        raise StateError.of("not-recorded", f"nothing is recorded under {arguments.old}")
+    for target in moves.values():
+        if any(True for _ in session.store.records([target])):
+            raise StateError.of("occupied", f"{target} is recorded already",
+                                hint=f"if that record is wrong: reconciler state rm {target}")
+    _ask(arguments, console, f"Move {number(len(moves), 'record')} to {arguments.new}?")
+    with session.store.lock(session.holder("state mv"),
+                            seconds(arguments.lock_timeout)) as writer:
+        writer.begin(session.run("state mv"))
+        records = [replace(record, address=moves[record.address])
+                   for record in session.store.records(moves)]
+        writer.save(records, list(moves), "state mv")
+    console.print(f"Moved {number(len(moves), 'record')}.")
+    return Exit.DONE
+
+
+def _moves(session: Session, old: str, new: str) -> Mapping[Address, Address]:
+    """Return where each record goes: one address, or every account of a provider."""
+    if ("/" in old) != ("/" in new):
+        raise UsageError.of("usage", "move an address to an address, or a provider to a provider")
+    if "/" in old:
+        one = _one(session, session.address(old))
+        return {one.address: session.address(new)}
+    if new not in session.workspace.apps:
+        raise UsageError.of("bad-address", f"reconciler.yaml has no provider {new!r}")
+    return {where: Address(f"{new}/{split(where)[1]}") for where, _ in session.store.index()
+            if split(where)[0] == old}
+
+
+def _ask(arguments: Namespace, console: Console, question: str) -> None:
+    if not arguments.auto_approve and not console.confirm(question):
+        raise UsageError.of("declined", "nothing was done")
+
+
+def _pull(session: Session, arguments: Namespace, console: Console) -> int:
+    from reconciler.snapshot import encode
+
+    for piece in encode(session.store, redact=arguments.redact):
+        console.write(piece)
+    return Exit.DONE
+
+
+def _history(session: Session, arguments: Namespace, console: Console) -> int:
+    where = session.address(arguments.address) if arguments.address else None
+    for entry in session.store.history(where):
+        if arguments.format == "json":
+            console.json(shapes.entry(entry))
+        else:
+            console.print(text.entry(entry))
+    return Exit.DONE
+
+
+_PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
+    "list": _list, "show": _show, "rm": _rm, "mv": _mv, "pull": _pull, "history": _history,
+}
