@@ -107,16 +107,18 @@ def _empty(plan: Plan, allow: Mapping[str, int]) -> Iterator[Diagnostic]:
 def _protected(groups: Mapping[Address, tuple[Action, ...]],
                records: Mapping[Address, Record]) -> Iterator[Diagnostic]:
     for where, actions in groups.items():
+        harmful = [action for action in actions if action.kind in (Kind.BLOCK, Kind.FORGET)]
+        if not harmful:
+            continue
         record = records.get(where)
         held = record is not None and bool(record.document.get("protected"))
         asked = any(change.path == "protected" and change.after is True
-                    for action in actions for change in action.changes) if not held else False
-        for action in actions:
-            if action.kind in (Kind.BLOCK, Kind.FORGET) and (held or asked):
-                yield error(
-                    "protected", f"{where} is protected, so the plan may not {action.kind} it",
-                    source=_source(action), address=where,
-                    hint="set `protected: false`, apply that change alone, then plan again")
+                    for action in actions for change in action.changes)
+        for action in harmful if held or asked else ():
+            yield error(
+                "protected", f"{where} is protected, so the plan may not {action.kind} it",
+                source=_source(action), address=where,
+                hint="set `protected: false`, apply that change alone, then plan again")
 
 
 def _source(action: Action) -> Source | None:
