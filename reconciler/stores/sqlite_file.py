@@ -1,0 +1,374 @@
+"""The SQLite file: making it, opening it, and refusing whatever is not wholly our own state."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import stat
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
+
+from reconciler.errors import ReconcilerError, StateError
+from reconciler.stores.high_water import Mark, beside, read_mark, sync_folder
+from reconciler.stores.sqlite_lock import first_lock
+from reconciler.stores.sqlite_migrate import APPLICATION_ID, Steps, migrate, packaged, schema
+from reconciler.stores.sqlite_rows import Broken, Meta, link, read_meta, stored, write_meta
+
+Connect: TypeAlias = Callable[..., sqlite3.Connection]
+
+BUSY_SECONDS: Final = 10.0
+_SETTINGS: Final = ("PRAGMA foreign_keys = ON", "PRAGMA trusted_schema = OFF",
+                    "PRAGMA cell_size_check = ON", "PRAGMA synchronous = FULL")
+# A reader leaves out the journal: it only grows, and what is read of it carries seals and sums.
+_CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs")
+_NETWORK: Final = frozenset((
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "glusterfs", "lustre", "gpfs",
+    "beegfs", "ncpfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.davfs", "fuse.s3fs",
+    "fuse.rclone", "fuse.ceph", "fuse.gcsfuse", "fuse.blobfuse2"))
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what SQLite, the rows and the file system raise inside into StateErrors."""
+    try:
+        yield
+    except (Broken, UnicodeDecodeError) as error:
+        raise corrupt(path, str(error)) from error
+    except sqlite3.Error as error:
+        raise _failure(path, error) from error
+    except OSError as error:
+        raise StateError.of(
+            "state-io", f"{path}: the state cannot be used: {error.strerror or error}",
+            hint="Nothing that was acknowledged is lost; repair the cause and run again."
+        ) from error
+
+
+def corrupt(path: Path, why: str) -> ReconcilerError:
+    """Return the error for state that is not what was written."""
+    return StateError.of(
+        "state-corrupt", f"{path}: the state is damaged: {why}",
+        hint="Restore a backup with `reconciler state restore FILE`; keep the damaged file aside.")
+
+
+def _failure(path: Path, error: sqlite3.Error) -> ReconcilerError:
+    name = str(getattr(error, "sqlite_errorname", ""))
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return corrupt(path, str(error))
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StateError.of(
+            "state-busy", f"{path}: another process kept the state busy for {BUSY_SECONDS:.0f} s",
+            hint="Run again when it has ended.")
+    causes = {"SQLITE_FULL": "the disk or its quota is full", "SQLITE_IOERR": "the disk failed",
+              "SQLITE_READONLY": "it is read-only", "SQLITE_CANTOPEN": "it cannot be opened",
+              "SQLITE_CONSTRAINT": "a write contradicts what is recorded"}
+    cause = next((text for code, text in causes.items() if name.startswith(code)),
+                 "SQLite cannot use it")
+    return StateError.of(
+        "state-io", f"{path}: the state cannot be used: {cause}", detail=f"SQLite says: {error}.",
+        hint="Nothing that was acknowledged is lost; repair the cause and run again.")
+
+
+def network_file_system(path: Path, mounts: str) -> str:
+    """Return the type of the network file system that holds `path`, empty for a local one.
+
+    `mounts` is text in the form of /proc/mounts.
+    """
+    found, kind = "", ""
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = fields[1].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= len(found):
+            found, kind = point, fields[2]
+    return kind if kind in _NETWORK else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """Where the state of one workspace is kept, and how a connection to it is made.
+
+    `steps` are the SQL texts of all schema versions this version knows, from 1.
+    """
+
+    path: Path
+    workspace: str
+    connect: Connect = sqlite3.connect
+    steps: Steps = ()
+
+    def inode(self) -> tuple[int, int] | None:
+        """Return what identifies the file on its device, None if there is no file.
+
+        Raises StateError for what must not be used: a symlink, a folder, an empty file, a file
+        that others may write, a network file system. The file is not opened for that, because
+        closing it would drop the locks that SQLite holds on it in this process.
+        """
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            with told(self.path):
+                raise error from None
+        if stat.S_ISLNK(found.st_mode):
+            self._refuse("state-symlink", "the state file is a symbolic link",
+                         "Name the file itself under `state.path`.")
+        if not stat.S_ISREG(found.st_mode):
+            self._refuse("state-no-file", "the state is no regular file",
+                         "Name a file under `state.path`.")
+        if found.st_mode & 0o022:
+            self._refuse("state-writable", "others may write the state file",
+                         f"Check who changed it, then run `chmod 600 {self.path}`.")
+        if found.st_size == 0:
+            self._refuse("state-empty", "the state file has 0 bytes, so what it held is lost",
+                         "Restore a backup with `reconciler state restore FILE`; delete the file"
+                         " only if nothing was ever recorded in it.")
+        return found.st_dev, found.st_ino
+
+    def _refuse(self, id: str, why: str, hint: str) -> NoReturn:
+        raise StateError.of(id, f"{self.path}: {why}", hint=hint)
+
+    def mark(self) -> Mark | None:
+        """Return the high-water mark. Raises StateError if there is one but no state file."""
+        mark = read_mark(self.path)
+        if mark is not None and self.inode() is None:
+            self._refuse(
+                "state-missing",
+                f"the state is missing; it was last seen at serial {mark.serial}",
+                f"Restore a backup with `reconciler state restore FILE`; or, to start with"
+                f" nothing recorded, delete {beside(self.path)}.")
+        return mark
+
+    def refuse_network(self) -> None:
+        """Raise StateError on a network file system, where SQLite's locks and WAL do not hold."""
+        try:
+            mounts = Path("/proc/mounts").read_text("utf-8", "replace")
+        except OSError:
+            return
+        if kind := network_file_system(Path(os.path.realpath(self.path)), mounts):
+            self._refuse("state-network", f"the state is on a network file system ({kind})",
+                         "SQLite cannot lock there; name a local path under `state.path`, or"
+                         " use a backend made for many machines.")
+
+    def open(self) -> sqlite3.Connection:
+        """Return a connection that only reads the existing file. Raises sqlite3.Error."""
+        mode = "rw"
+        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
+            wal = self.path.with_name(f"{self.path.name}-wal")
+            mode = "ro" if wal.exists() else "ro&immutable=1"
+        return self._opened(mode, "PRAGMA query_only = ON")
+
+    def open_for_writing(self) -> sqlite3.Connection:
+        """Return a connection that may write the existing file. Raises sqlite3.Error."""
+        return self._opened("rw", "PRAGMA journal_mode = WAL")
+
+    def _opened(self, mode: str, setting: str) -> sqlite3.Connection:
+        connection = self._connection(f"{self.path.as_uri()}?mode={mode}")
+        try:
+            for each in (*_SETTINGS, setting):
+                connection.execute(each)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connection(self, uri: str) -> sqlite3.Connection:
+        # One thread at a time uses a connection; who that is may change.
+        return self.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None,
+                            check_same_thread=False)
+
+    def verify(self, connection: sqlite3.Connection, mark: Mark | None, *, write: bool) -> None:
+        """Raise StateError or Broken unless the open file is this workspace's whole newest state.
+
+        The pages are walked: all for a writer, all but the journal's for a reader. An older
+        schema passes.
+        """
+        application = _pragma(connection, "application_id")
+        if application != APPLICATION_ID:
+            self._refuse("state-foreign", "the file is a database of something else",
+                         "Name another file under `state.path`.")
+        version = _pragma(connection, "user_version")
+        if version > len(self.steps):
+            self._refuse(
+                "state-newer", f"the state has schema version {version}, made by a newer"
+                f" reconciler; this one knows {len(self.steps)}", "Upgrade reconciler.")
+        if version < 1 or schema(connection) != _fresh(self.steps[:version]):
+            raise Broken(f"its tables are not those of schema version {version}")
+        for table in ("",) if write else _CHECKED:
+            check = f"PRAGMA quick_check({table})" if table else "PRAGMA quick_check"
+            (finding,) = connection.execute(check).fetchone()
+            if finding != "ok":
+                raise Broken(str(finding))
+        meta = read_meta(connection)
+        if meta.workspace != self.workspace:
+            self._refuse(
+                "state-other-workspace", f"the state belongs to the workspace"
+                f" {meta.workspace!r}, not to {self.workspace!r}",
+                "A file holds one workspace; name another file under `state.path`.")
+        _check_tip(connection, meta)
+        if mark is not None:
+            self._check_mark(connection, meta, mark)
+
+    def _check_mark(self, connection: sqlite3.Connection, meta: Meta, mark: Mark) -> None:
+        if meta.lineage != mark.lineage:
+            why = (f"the state has lineage {meta.lineage or '(none)'}, but {mark.lineage} was"
+                   f" seen here last")
+        elif meta.serial < mark.serial:
+            why = f"the state is at serial {meta.serial}, but {mark.serial} was already seen here"
+        elif _digest_of(connection, mark.serial) not in (None, mark.digest):
+            why = (f"the state is at serial {meta.serial}, but its serial {mark.serial} is not"
+                   f" the one that was seen here")
+        else:
+            return
+        self._refuse("state-rolled-back", f"rolled back: {why}",
+                     f"Put the newest file back or run `reconciler state restore FILE`; or, to go"
+                     f" on from this older state, delete {beside(self.path)}.")
+
+    def create(self) -> None:
+        """Make the file with its tables unless it exists by now, whole or not at all.
+
+        It is made under another name and renamed under a lock on its folder, so a crash leaves
+        no half-made state and two processes make one file. Raises StateError.
+        """
+        folder = self.path.parent
+        with told(self.path):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            self.refuse_network()
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self.mark()
+                if self.inode() is None:
+                    self._build()
+            finally:
+                os.close(descriptor)
+
+    def _build(self) -> None:
+        prefix = f"{self.path.name}.new-"
+        for name in os.listdir(self.path.parent):
+            if name.startswith(prefix):
+                (self.path.parent / name).unlink()
+        fresh = self.path.with_name(f"{prefix}{uuid.uuid4().hex}")
+        reserve(fresh)
+        try:
+            with closing(self._connection(f"{fresh.as_uri()}?mode=rw")) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                migrate(connection, self.steps)
+                write_meta(connection, Meta(self.workspace))
+                first_lock(connection)
+                connection.execute("PRAGMA journal_mode = WAL")
+            sync(fresh)
+            fresh.rename(self.path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
+        sync_folder(self.path.parent)
+
+    def upgrade(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of the open file to the newest schema, keeping a copy before."""
+        version = _pragma(connection, "user_version")
+        if version < len(self.steps):
+            serial = read_meta(connection).serial
+            self.copy(self.path.with_name(
+                f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"))
+            migrate(connection, self.steps)
+
+    def newest(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Return a connection with the newest schema, for a reader.
+
+        That is the one given, or for an older file, which is left alone, one to a copy in memory.
+        """
+        if _pragma(connection, "user_version") == len(self.steps):
+            return connection
+        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with closing(connection):
+            connection.backup(memory)
+        migrate(memory, self.steps)
+        return memory
+
+    def copy(self, target: Path) -> None:
+        """Write the state as it is now to a new file, mode 0600; never overwrites.
+
+        Raises StateError.
+        """
+        with told(self.path):
+            if self.inode() is None:
+                self._refuse("state-nothing", "nothing is recorded yet", "Run apply first.")
+        with told(target):
+            try:
+                reserve(target)
+            except FileExistsError:
+                raise StateError.of("state-backup-exists", f"{target} exists already",
+                                    hint="Name a new file: backups are never overwritten."
+                                    ) from None
+            try:
+                with told(self.path), closing(self.open()) as connection:
+                    connection.execute("PRAGMA query_only = OFF")
+                    connection.execute("VACUUM INTO ?", (str(target),))
+                sync(target)
+            except BaseException:
+                with suppress(OSError):
+                    target.unlink()
+                raise
+            sync_folder(target.parent)
+
+
+def steps_of_this_version() -> Steps:
+    """Return the SQL texts of the schema versions this version knows. Raises StateError."""
+    if sqlite3.sqlite_version_info < (3, 37, 0):
+        raise StateError.of(
+            "sqlite-too-old", f"SQLite {sqlite3.sqlite_version} is too old to keep state in",
+            hint="Use a Python with SQLite 3.37 or newer.")
+    return packaged()
+
+
+def reserve(path: Path) -> None:
+    """Make an empty file, mode 0600 from the start. Raises FileExistsError, OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Make a file that no connection has open survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _fresh(steps: Steps) -> list[Any]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        migrate(memory, steps)
+        return schema(memory)
+
+
+def _digest_of(connection: sqlite3.Connection, serial: int) -> bytes | None:
+    row = connection.execute("SELECT digest FROM serials WHERE serial = ?", (serial,)).fetchone()
+    return row[0] if row else b"" if serial else None
+
+
+def _check_tip(connection: sqlite3.Connection, meta: Meta) -> None:
+    if meta.serial == 0:
+        return
+    row = connection.execute(
+        "SELECT digest, prev, content FROM serials WHERE serial = ?", (meta.serial,)).fetchone()
+    if row is None:
+        raise Broken(f"serial {meta.serial} is missing from the chain")
+    kept, prev, content = row
+    if not kept == meta.tip == link(prev, content, meta.serial) or content != stored(meta.content):
+        raise Broken(f"serial {meta.serial} does not fit the chain")
