@@ -120,7 +120,7 @@ class StoreConformance(StoreFixtures):
                                     "ban": {"reason": "spam", "evidence": ["https://x"]},
                                     "token": {"from": "env:IM_TOKEN_A", "version": 3},
                                     "protected": True},
-                       banned=True, token_key="ab" * 16,
+                       banned=True, token_key="ab" * 16, waiting=("configuration.x",),
                        observed=Observed(True, {"name": "B"}, {"p2p_chat_banned": True}, None))
         with store.lock(holder()) as writer:
             writer.begin(run())
@@ -147,7 +147,7 @@ class StoreConformance(StoreFixtures):
         assert seen(filled) == before
 
     @pytest.mark.parametrize("change", [
-        {"banned": True}, {"token_key": "cd"}, {"observed": Observed(False)},
+        {"banned": True}, {"token_key": "cd"}, {"waiting": ("token",)}, {"observed": Observed(False)},
         {"document": {"labels": {}}}])
     def test_each_field_counts(self, filled, change):
         """A difference in any recorded field is a change."""

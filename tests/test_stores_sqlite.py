@@ -194,7 +194,7 @@ def test_links_and_folders_are_refused(opens, filled, place):
     "UPDATE accounts SET look_digest = NULL WHERE address = 'cn/user-00003'",
     "UPDATE accounts SET address = 'cn/user-99999' WHERE address = 'cn/user-00003'",
     "INSERT INTO accounts SELECT 'cn/x', look_digest, document, banned, version, observed,"
-    " token_key, updated_at, run, seal FROM accounts LIMIT 1"])
+    " token_key, waiting, updated_at, run, seal FROM accounts LIMIT 1"])
 def test_index_finds_what_is_not_right(opens, filled, place, sql):
     """A vanished, added or changed row is found by the scan of the index."""
     with closing(sqlite3.connect(place)) as connection, connection:
@@ -205,7 +205,8 @@ def test_index_finds_what_is_not_right(opens, filled, place, sql):
 
 @pytest.mark.parametrize("change", [
     "document = CAST('{}' AS BLOB)", "banned = 1", "version = 9", "token_key = 'x'",
-    "run = 'x'", "updated_at = 'x'", "observed = CAST('{}' AS BLOB)"])
+    "waiting = CAST('[\"x\"]' AS BLOB)", "run = 'x'",
+    "updated_at = 'x'", "observed = CAST('{}' AS BLOB)"])
 def test_record_is_sealed(opens, filled, place, change):
     """A changed cell of a record is found when the record is read, naming the account."""
     with closing(sqlite3.connect(place)) as connection, connection:

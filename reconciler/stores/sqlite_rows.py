@@ -20,7 +20,7 @@ from reconciler.values import canonical, digest, to_text
 
 Cell: TypeAlias = str | bytes | int | float | None
 Row: TypeAlias = tuple[Any, ...]
-Body: TypeAlias = tuple[bytes, int, bytes | None, str]
+Body: TypeAlias = tuple[bytes, int, bytes | None, str, bytes]
 
 MESSAGE_LIMIT = 512
 _MODULUS = 1 << 256
@@ -110,32 +110,32 @@ def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
 
 
 def body(record: Record) -> Body:
-    """Return what makes two records equal: document, banned, observed, token fingerprint."""
+    """Return what makes two records equal: all but its version, time and run."""
     seen = record.observed
     return (encode(record.document), int(record.banned),
-            canonical(seen.to_json()) if seen else None, record.token_key)
+            canonical(seen.to_json()) if seen else None, record.token_key, canonical(record.waiting))
 
 
 def body_of(row: Row) -> Body:
     """Return the same of a stored row."""
-    return row[2], row[3], row[5], row[6]
+    return row[2], row[3], row[5], row[6], row[7]
 
 
 def record_row(record: Record, body: Body, version: int, at: str, run: str) -> Row:
     """Return the sealed row of a record with this body that changed at `version`."""
-    document, banned, observed, token_key = body
+    document, banned, observed, token_key, waiting = body
     cells = (record.address, record.index_digest, document, banned, version, observed, token_key,
-             at, run)
+             waiting, at, run)
     return (*cells, seal(*cells))
 
 
 def to_record(row: Row) -> Record:
     """Return the record of a sealed row. Raises Broken if the seal does not fit."""
-    address, _, document, banned, version, observed, token_key, at, run = opened(
+    address, _, document, banned, version, observed, token_key, waiting, at, run = opened(
         row, f"the record of {row[0]}")
     return Record(Address(address), json.loads(document), bool(banned), version,
                   Observed.from_json(json.loads(observed)) if observed is not None else None,
-                  token_key, at, run)
+                  token_key, at, run, tuple(json.loads(waiting)))
 
 
 def run_row(run: Run) -> Row:

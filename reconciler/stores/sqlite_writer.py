@@ -264,7 +264,7 @@ class SqliteWriter:
                     content -= term(address, before[1])
                 changed.append(address)
             self._connection.executemany(
-                "INSERT OR REPLACE INTO accounts VALUES (?,?,?,?,?,?,?,?,?,?)", written)
+                "INSERT OR REPLACE INTO accounts VALUES (?,?,?,?,?,?,?,?,?,?,?)", written)
             self._connection.executemany("DELETE FROM accounts WHERE address = ?", dropped)
         return (self._advance(meta, content, at) if changed else meta), changed
 

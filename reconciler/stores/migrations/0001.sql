@@ -35,6 +35,7 @@ CREATE TABLE accounts (
   version INTEGER NOT NULL,
   observed BLOB,
   token_key TEXT NOT NULL,
+  waiting BLOB NOT NULL,      -- canonical JSON: paths the vendor could not take
   updated_at TEXT NOT NULL,
   run TEXT NOT NULL,
   seal BLOB NOT NULL

@@ -1,0 +1,399 @@
+"""The SQLite store under fire: damage, full disks, kills, races, crashes and migrations."""
+
+import itertools
+import os
+import random
+import signal
+import sqlite3
+import stat
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("store_conformance", "store_conformance_journal",
+                               "store_conformance_lock", "store_sqlite")
+
+from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
+from store_sqlite import child, fill  # noqa: E402
+
+from reconciler.errors import Locked, StateError  # noqa: E402
+from reconciler.state import Settlement, Status  # noqa: E402
+from reconciler.stores.sqlite_lock import birth, gone  # noqa: E402
+
+pytest_plugins = ["store_sqlite"]
+
+
+# Damage
+
+
+def outcome(opens, content):
+    """Return whether a damaged file was refused; anything but the same content is a failure."""
+    store = None
+    try:
+        store = opens()
+        found = seen(store)
+        store.held()
+    except StateError:
+        return True
+    finally:
+        if store is not None:
+            store.close()
+    assert found == content
+    return False
+
+
+def test_truncation(opens, filled, place):
+    """A file cut at any multiple of 512 bytes is refused."""
+    whole = place.read_bytes()
+    for size in range(0, len(whole), 512):
+        place.write_bytes(whole[:size])
+        assert outcome(opens, filled), size
+
+
+def test_bit_flips(opens, filled, place):
+    """A flipped bit is either harmless or refused: never other content, never nothing."""
+    whole = place.read_bytes()
+    dice = random.Random(20270115)
+    found = 0
+    for _ in range(300):
+        at = dice.randrange(len(whole))
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << dice.randrange(8)
+        place.write_bytes(damaged)
+        found += outcome(opens, filled)
+        for name in (f"{place}-wal", f"{place}-shm"):
+            Path(name).unlink(missing_ok=True)
+    assert found > 30
+
+
+# Faults of disk and process
+
+
+class Fault(BaseException):
+    """What a test raises to stand for a process that ends at this statement."""
+
+
+def failing(at, error):
+    """Return a connect function whose n-th statement of all raises, and a list of those done."""
+    done = []
+
+    class Failing(sqlite3.Connection):
+        def _count(self, sql):
+            done.append(sql)
+            if len(done) == at:
+                raise error
+            if len(done) > at and isinstance(error, Fault):
+                raise error
+
+        def execute(self, sql, *more):
+            self._count(sql)
+            return super().execute(sql, *more)
+
+        def executemany(self, sql, *more):
+            self._count(sql)
+            return super().executemany(sql, *more)
+
+    return lambda *args, **how: sqlite3.connect(*args, factory=Failing, **how), done
+
+
+def script(store, told):
+    """Do a small apply and tell each step when it was acknowledged."""
+    with store.lock(holder(host="elsewhere")) as writer:
+        writer.begin(run())
+        for n in range(3):
+            writer.intend([intent(f"i-{n}", n)])
+            told.append(f"i-{n}")
+            writer.settle([Settlement(f"i-{n}", Status.CONFIRMED, record=record(n, "Z" * 900))])
+            told.append(where(n))
+
+
+def keeps(opens, path, clock, told):
+    """Check that all that was told is there, that no more is claimed, and that work goes on."""
+    clock.now += 100
+    store = opens(path)
+    index = dict(store.index())
+    known = {i.id for i in store.unresolved()} | {
+        f"i-{int(e.address[-5:])}" for e in store.history()}
+    assert {t for t in told if t.startswith("cn/")} <= set(index)
+    assert {t for t in told if t.startswith("i-")} <= known
+    assert len(index) <= len(told) // 2 + 1
+    assert len(known) <= (len(told) + 1) // 2 + 1
+    with store.lock(holder()) as writer:
+        writer.begin(run("after"))
+        writer.save([record(50)], [], "import")
+    store.close()
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), Fault()],
+                         ids=["error", "crash"])
+def test_every_statement_may_fail(opens, tmp_path, clock, error):
+    """Whichever statement fails or is the last: nothing acknowledged is lost, work goes on."""
+    at = 0
+    while True:
+        at += 1
+        path = tmp_path / f"{at}" / "state.db"
+        connect, done = failing(at, error)
+        told = []
+        store = None
+        try:
+            store = opens(path, connect=connect)
+            script(store, told)
+        except (StateError, Fault):
+            pass
+        finally:
+            if store is not None:
+                store.close()
+        if len(done) < at:
+            break
+        keeps(opens, path, clock, told)
+    assert at > 60
+    assert len(told) == 6
+
+
+def test_full_disk(opens, tmp_path, clock):
+    """However early the disk is full, it is a StateError and no acknowledged row is lost."""
+    pages, failures = 1, 0
+    while True:
+        path = tmp_path / f"{pages}" / "state.db"
+
+        def connect(*args, most=pages, **how):
+            connection = sqlite3.connect(*args, **how)
+            connection.execute(f"PRAGMA max_page_count = {most}")
+            return connection
+
+        told = []
+        store = opens(path, connect=connect)
+        said = ""
+        try:
+            script(store, told)
+        except StateError as error:
+            said = str(error)
+        finally:
+            store.close()
+        if not said:
+            break
+        failures += 1
+        assert "full" in said
+        keeps(opens, path, clock, told)
+        pages += 1
+    assert failures > 10
+    assert len(told) == 6
+
+
+def test_kill(opens, place):
+    """Killed at 21 random moments, a writer loses nothing it acknowledged, and the lock is free."""
+    dice = random.Random(7)
+    settled, intended = {}, set()
+    for _ in range(21):
+        with child("work", place) as process:
+            first = process.stdout.readline().split()
+            assert first[0] == "locked"
+            timer = threading.Timer(dice.uniform(0, 0.08), process.kill)
+            timer.start()
+            lines = process.stdout.read().split("\n")[:-1]
+            timer.join()
+        assert process.returncode == -signal.SIGKILL
+        for word, *ids in map(str.split, lines):
+            if word == "intended":
+                intended.update(ids)
+            else:
+                settled.update(dict.fromkeys(ids[1:], ids[0]))
+        store = opens()
+        assert store.held() is None
+        known = {i.id for i in store.unresolved()}
+        assert not known & set(settled)
+        assert len(list(store.index())) in (0, 3)
+        list(store.history())
+        store.close()
+    with closing(sqlite3.connect(place)) as connection:
+        assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        rows = dict(connection.execute("SELECT id, status FROM journal WHERE id IS NOT NULL"))
+    assert intended <= set(rows)
+    assert {rows[id] for id in settled} <= {"confirmed"}
+    assert len(settled) > 21
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(2, 12), (4, 6), (16, 2)])
+def test_contenders(opens, place, count, rounds):
+    """Of many processes one at a time holds the lock, each time under a higher fence."""
+    fill(opens())
+    processes = [child("race", place, rounds) for _ in range(count)]
+    turns = []
+    for process in processes:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        turns += [tuple(map(int, line.split())) for line in out.splitlines()]
+    turns.sort()
+    assert len(turns) == len({fence for fence, _, _ in turns}) == count * rounds
+    assert all(left <= entered for (_, _, left), (_, entered, _) in itertools.pairwise(turns))
+
+
+def test_stopped_beyond_the_lease(opens, place):
+    """A process that slept past its lease is refused when it wakes, though nobody told it."""
+    with child("stopped", place, lease=0.5) as process:
+        assert process.stdout.readline() == "locked\n"
+        os.waitpid(process.pid, os.WUNTRACED)
+        store = opens(clock=time.time, sleep=time.sleep)
+        try:
+            with store.lock(holder("bob"), timeout=5) as writer:
+                writer.begin(run("bob"))
+                writer.save([record(1, "mine")], [], "import")
+                os.kill(process.pid, signal.SIGCONT)
+                assert process.stdout.read() == "refused\nrefused\n"
+        finally:
+            process.kill()
+        (found,) = store.records([where(1)])
+        assert found.document["profile"]["name"] == "mine1"
+
+
+def test_heartbeat_keeps_the_lock(opens, place):
+    """The heartbeat prolongs the lease in the background and ends with the lock."""
+    store = opens(clock=time.time, lease=0.8)
+    before = threading.active_count()
+    with store.lock(holder(host="elsewhere")) as writer:
+        first = store.held()
+        writer.begin(run())
+        for _ in range(4):
+            time.sleep(0.3)
+            writer.check()
+        assert store.held().id == first.id
+        with pytest.raises(Locked), opens(clock=time.time).lock(holder("bob")):
+            pass
+    assert threading.active_count() == before
+
+
+def test_recycled_pid_is_not_the_holder(opens, filled, place):
+    """A later process with the holder's number does not keep the lock alive."""
+    mine = birth(os.getpid())
+    assert not gone(os.getpid(), mine)
+    here, _, ticks = mine.rpartition("/")
+    assert gone(os.getpid(), f"{here}/{int(ticks) - 1}")
+    assert not gone(os.getpid(), f"another-boot/{ticks}")
+
+
+# Schema steps, network, backup, size
+
+
+@pytest.fixture
+def two_steps(monkeypatch):
+    """Make this version know a second schema step."""
+    from reconciler.stores import sqlite
+    from reconciler.stores.sqlite_migrate import packaged
+    steps = (*packaged(), "CREATE TABLE extra (a INTEGER) STRICT;\nCREATE INDEX by_a ON extra (a);")
+    monkeypatch.setattr(sqlite, "steps_of_this_version", lambda: steps)
+
+
+def version(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def test_reader_of_an_older_schema(opens, filled, place, two_steps):
+    """Reading an older file works and leaves it as it is."""
+    before = place.read_bytes()
+    assert seen(opens()) == filled
+    assert place.read_bytes() == before
+
+
+def test_writer_brings_the_schema_up_to_date(opens, filled, place, two_steps):
+    """Taking the lock migrates, after a copy of the older file was made."""
+    store = opens()
+    assert seen(store) == filled
+    with store.lock(holder()) as writer:
+        assert seen(store) == filled
+        writer.begin(run())
+        writer.save([record(70)], [], "import")
+    assert where(70) in dict(store.index())
+    store.close()
+    (copy,) = place.parent.glob("state.db.before-v2-*")
+    assert (version(place), version(copy)) == (2, 1)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_crash_in_a_migration(opens, filled, place, two_steps):
+    """A migration that ends at any statement leaves the old version or the new one, whole."""
+    at = 0
+    while True:
+        at += 1
+        connect, done = failing(at, Fault())
+        store = None
+        try:
+            store = opens(connect=connect)
+            with store.lock(holder()):
+                pass
+        except Fault:
+            pass
+        finally:
+            if store is not None:
+                store.close()
+        store = opens()
+        assert seen(store) == filled
+        store.close()
+        if len(done) < at:
+            break
+    assert version(place) == 2
+    assert at > 20
+
+
+def test_network_file_systems():
+    """The file system of the longest mount point counts, and network ones are known."""
+    from reconciler.stores.sqlite_file import network_file_system
+    mounts = ("/dev/vda / ext4 rw 0 0\nnas:/x /mnt/nas nfs4 rw 0 0\n"
+              "tmpfs /mnt/nas/local tmpfs rw 0 0\n//w/s /my\\040disk cifs rw 0 0\nbroken\n")
+    assert network_file_system(Path("/home/a/state.db"), mounts) == ""
+    assert network_file_system(Path("/mnt/nas/a/state.db"), mounts) == "nfs4"
+    assert network_file_system(Path("/mnt/nas/local/state.db"), mounts) == ""
+    assert network_file_system(Path("/mnt/nashorn/state.db"), mounts) == ""
+    assert network_file_system(Path("/my disk/state.db"), mounts) == "cifs"
+
+
+def test_network_is_refused(opens, filled, monkeypatch):
+    """A state on a network file system is refused with what to do instead."""
+    from reconciler.stores import sqlite_file
+    monkeypatch.setattr(sqlite_file, "network_file_system", lambda *_: "nfs4")
+    with pytest.raises(StateError, match="nfs4") as caught:
+        opens()
+    assert "local path" in caught.value.diagnostics[0].hint
+
+
+def test_backup(opens, filled, place, tmp_path):
+    """A backup holds the same content, opens as a store, and is never overwritten."""
+    copy = tmp_path / "copy.db"
+    opens().backup(copy)
+    assert seen(opens(copy)) == filled
+    before = copy.read_bytes()
+    with pytest.raises(StateError, match="exists"):
+        opens().backup(copy)
+    assert copy.read_bytes() == before
+
+
+def test_backup_that_fails_leaves_nothing(opens, filled, tmp_path):
+    """A backup into a folder that is not there is an error that leaves no file."""
+    with pytest.raises(StateError, match="nowhere"):
+        opens().backup(tmp_path / "nowhere" / "copy.db")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_intents_in_doubt_are_found_by_an_index(opens, filled, place):
+    """Finding the intents in doubt reads no settled row, however many there are."""
+    with closing(sqlite3.connect(place)) as connection:
+        plan = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM journal"
+            " WHERE status IN ('intent', 'ambiguous') ORDER BY seq").fetchall()
+    assert [row[-1] for row in plan] == ["SCAN journal USING INDEX journal_in_doubt"]
+
+
+def test_no_error_of_sqlite_gets_out(opens, filled, place):
+    """A store kept busy by another process is a StateError that says so."""
+    def connect(*args, **how):
+        return sqlite3.connect(*args, **{**how, "timeout": 0.05})
+
+    store = opens(connect=connect)
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="busy"), store.lock(holder()):
+            pass
+        other.execute("ROLLBACK")
