@@ -6,13 +6,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from reconciler.accounts import Address, Observed, split
-from reconciler.carry import Carried, Link, carry, carry_creates, look
+from reconciler.carry import Carried, Link, awaiting_ban, carry, carry_creates, look
 from reconciler.changes import Action, Adopt, Create, Forget, Kind, Plan, to_json
 from reconciler.conversation import Outcome, ReadFailed, Result, Why
 from reconciler.errors import ReconcilerError
@@ -181,17 +181,19 @@ class _Run:
         if lane.broken or self.effects.stop.is_set():
             yield from self._skip_rest(lane)
             return
-        ahead = 2 * lane.link.concurrency
+        # Enough intents ahead that no worker waits for a commit; all of them are in doubt after
+        # a crash, so no more than that.
+        ahead = 4 * lane.link.concurrency
         while not lane.drained and lane.looking < 2 and len(lane.ready) < 2 * ahead:
-            chunk = _take(lane.units, 4 * ahead)
+            chunk = _take(lane.units, 2 * ahead)
             lane.drained = not chunk
             asking = tuple(unit for unit in chunk if unit.needs_look)
             lane.ready.extend(unit for unit in chunk if not unit.needs_look)
             if asking:
                 lane.looking += 1
                 lane.pool.submit(self._look, lane, asking)
-        if lane.ready and lane.busy <= ahead // 2:
-            room = ahead - lane.busy
+        room = ahead - lane.busy
+        if lane.ready and room >= lane.link.concurrency:
             units = [lane.ready.popleft() for _ in range(min(room, len(lane.ready)))]
             self.writer.intend([self._intent(unit, step) for unit in units for step in unit.steps])
             for unit in units:
@@ -220,22 +222,26 @@ class _Run:
     def _collect(self) -> Iterator[Event]:
         """Take what the workers said, commit it in one transaction, and tell it."""
         ended: list[_Ended] = []
+        back: list[_Back] = []
         for message in self._messages():
             match message:
                 case _Looked(lane, units):
                     lane.looking -= 1
                     lane.ready.extend(units)
-                case _Back(lane, units):
-                    lane.busy -= len(units)
-                    rest = [unit for unit in units if unit.steps]
-                    if rest and (lane.broken or self.effects.stop.is_set()):
-                        lane.ready.extendleft(rest)
-                    elif rest:
-                        self._submit(lane, rest)
+                case _Back():
+                    back.append(message)
                 case _Ended():
                     ended.append(message)
         if ended:
             yield from self._commit(ended)
+        # Only now, as a failed step takes those behind it away.
+        for lane, units in back:
+            lane.busy -= len(units)
+            rest = [unit for unit in units if unit.steps]
+            if rest and (lane.broken or self.effects.stop.is_set()):
+                lane.ready.extendleft(rest)
+            elif rest:
+                self._submit(lane, rest)
 
     def _messages(self) -> Iterator[_Message]:
         """Yield what has come; waits for the first."""
@@ -307,6 +313,8 @@ class _Run:
             problem = failed.outcome
         except ReconcilerError as failed:
             problem = Outcome(Result.NOT_SENT, failed.diagnostics[0].id, str(failed))
+        except Exception as bug:
+            problem = Outcome(Result.NOT_SENT, "bug", f"{type(bug).__name__} in reconciler itself")
         for unit in units:
             unit.seen = seen.get(unit.address)
             if unit.seen is None:
@@ -357,10 +365,13 @@ class _Run:
         return carry(lane.link, action, unit.record, unit.seen)
 
     def _put(self, lane: _Lane, unit: _Unit, carried: Carried, seconds: float) -> None:
-        if carried.record is not None:
-            unit.record = carried.record
-            unit.seen = None if isinstance(unit.steps[0].action, Create) else unit.seen
-        self.inbox.put(_Ended(lane, unit, unit.steps.popleft(), carried, seconds))
+        step = unit.steps.popleft()
+        if carried.record is not None and isinstance(step.action, Create):
+            unit.seen = None
+            if unit.steps:
+                carried = replace(carried, record=awaiting_ban(carried.record))
+        unit.record = carried.record or unit.record
+        self.inbox.put(_Ended(lane, unit, step, carried, seconds))
 
 
 def _take(items: Iterator[T], most: int) -> list[T]:

@@ -173,10 +173,12 @@ def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
     return Carried(outcome, made(link, action))
 
 
-def made(link: Link, action: Create) -> Record:
+def made(link: Link, action: Create, *, keyed: bool = True) -> Record:
     """Return the record of an account that the vendor has registered, less what it does not take.
 
     What is taken only after a first login waits, unless it is the vendor's default anyway.
+    `keyed` False is for another run's create: what the token resolves to now, or would be minted
+    as, is not what was sent then.
     """
     capabilities = link.provider.capabilities
     document = json.loads(action.document)
@@ -186,9 +188,18 @@ def made(link: Link, action: Create) -> Record:
     fields = {path: value for path, value in flatten(document).items() if path not in waiting}
     token = document.get("token")
     held = unflatten(fields) | ({"token": token} if token else {})
-    key = link.tokens.key(action.address, token) if token else ""
+    key = link.tokens.key(action.address, token) if token and keyed else ""
     fresh = Record(action.address, {}, banned=False)
     return fresh.after(action._replace(document=canonical(held)), waiting=waiting, token_key=key)
+
+
+def awaiting_ban(record: Record) -> Record:
+    """Return the record of a new account whose own ban is still to come.
+
+    Should the run end here, the ban belongs to the create, and limits do not count it as one of
+    a person who was let in before.
+    """
+    return replace(record, waiting=tuple(sorted({*record.waiting, "banned"})))
 
 
 def carry(link: Link, action: Action, record: Record, seen: Observed | None) -> Carried:

@@ -225,11 +225,22 @@ def to_json(action: Action) -> dict[str, Any]:
     shape: dict[str, Any] = {
         "address": action.address, "provider": provider, "account_id": account_id,
         "action": str(action.kind), "reason": str(action.reason), "version": action.version,
-        "changes": [change.to_json() for change in action.changes],
+        "changes": _fields(action) if isinstance(action, Create)
+        else [change.to_json() for change in action.changes],
     }
     if action.file:
         shape["source"] = {"file": action.file, "line": action.line}
     return shape
+
+
+def _fields(action: Create) -> list[dict[str, Any]]:
+    """Return a create's changes as JSON; most intents are these, so they are made directly."""
+    document = json.loads(action.document)
+    fields: list[dict[str, Any]] = [
+        {"path": path, "before": None, "after": value}
+        for path, value in sorted(flatten(document).items())]
+    token = document.get("token")
+    return [*fields, token_change(None, token).to_json()] if token else fields
 
 
 def from_json(shape: Mapping[str, Any]) -> Action:

@@ -41,11 +41,15 @@ def _same_json(old: Any, new: Any) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     trees = isinstance(left, dict | list) and isinstance(right, dict | list)
-    return trees and _same_tree(left, right)
+    try:
+        return trees and _same_tree(left, right)
+    except RecursionError:
+        return False
 
 
 def _same_tree(old: Any, new: Any) -> bool:
     from deepdiff import DeepDiff
 
-    # The threshold is off because deepdiff otherwise sums up unlike mappings as one root change.
-    return not DeepDiff(old, new, threshold_to_diff_deeper=0)
+    # The threshold is off because deepdiff otherwise sums up unlike mappings as one root change;
+    # keys that begin with two underscores are data here, not private variables.
+    return not DeepDiff(old, new, threshold_to_diff_deeper=0, ignore_private_variables=False)

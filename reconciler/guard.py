@@ -50,20 +50,23 @@ def guard(plan: Plan, recorded: Reader, limits: Mapping[str, Limit], rules: Iter
     asked = groups if rules else [where for where, actions in groups.items()
                                   if any(a.kind in (Kind.BLOCK, Kind.FORGET) for a in actions)]
     records = {record.address: record for record in recorded.records(asked)}
-    findings = [*_empty(plan, allow), *_limits(plan, groups, limits, allow),
+    findings = [*_empty(plan, allow), *_limits(plan, groups, records, limits, allow),
                 *_protected(groups, records)]
     judged, approvals = _rules(plan, groups, records, rules)
     return Judgement((*findings, *judged), approvals)
 
 
-def limited(groups: Mapping[Address, tuple[Action, ...]]) -> Counter[Kind]:
+def limited(groups: Mapping[Address, tuple[Action, ...]],
+            records: Mapping[Address, Record]) -> Counter[Kind]:
     """Count the actions that limits speak of: those on accounts recorded or adopted.
 
-    A create with its own block is no outage, and an update that calls no vendor hurts nobody.
+    A create with its own block is no outage, also where a run ended between the two, and an
+    update that calls no vendor hurts nobody.
     """
     counts: Counter[Kind] = Counter()
-    for actions in groups.values():
-        if isinstance(actions[0], Create):
+    for where, actions in groups.items():
+        record = records.get(where)
+        if isinstance(actions[0], Create) or (record and "banned" in record.waiting):
             continue
         counts.update(action.kind for action in actions if action.kind in LIMITED
                       and (action.kind is not Kind.UPDATE or calls_vendor(action)))
@@ -78,9 +81,10 @@ def allowed(kind: Kind, limit: Limit, recorded: int) -> int | None:
     return max(3, share if limit.count is None else min(limit.count, share))
 
 
-def _limits(plan: Plan, groups: Mapping[Address, tuple[Action, ...]], limits: Mapping[str, Limit],
+def _limits(plan: Plan, groups: Mapping[Address, tuple[Action, ...]],
+            records: Mapping[Address, Record], limits: Mapping[str, Limit],
             allow: Mapping[str, int]) -> Iterator[Diagnostic]:
-    for kind, count in sorted(limited(groups).items()):
+    for kind, count in sorted(limited(groups, records).items()):
         bound = allowed(kind, limits[kind], plan.recorded) if kind in limits else None
         if bound is None or count <= bound or allow.get(kind) == count:
             continue

@@ -69,8 +69,8 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     doubtful = frozenset(intent.address for intent in recorded.unresolved())
     index: dict[Address, bytes | None] = dict(recorded.index())
     known = len(index)
-    wanted, total = _sift(desired, index, doubtful, question)
-    unchanged = known - len(index) - sum(1 for _, old in wanted if old)
+    wanted, total, passed = _sift(desired, index, doubtful, question)
+    unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = _Builder(question, doubtful)
     if question.uncompared:
         builder.findings.append(info(
@@ -111,13 +111,14 @@ def _seen(record: Record, question: Question) -> Record:
 def _sift(
     desired: Iterable[Account], index: dict[Address, bytes | None],
     doubtful: frozenset[Address], question: Question,
-) -> tuple[list[tuple[Account, bool]], int]:
+) -> tuple[list[tuple[Account, bool]], int, int]:
     """Take every desired account out of the index; return those to look at, and how many came.
 
-    With each comes whether it is recorded. What is left in the index has left the YAML.
+    With each comes whether it is recorded. What is left in the index has left the YAML. The last
+    number is of recorded accounts that no target names and that may differ.
     """
     look: list[tuple[Account, bool]] = []
-    total = 0
+    total = passed = 0
     targets = question.targets
     closer = bool(doubtful) or question.observed is not None or question.keyed is not None
     for account in desired:
@@ -127,7 +128,9 @@ def _sift(
             continue
         if not targets or _targeted(account.address, targets):
             look.append((account, have is not _FRESH))
-    return look, total
+        else:
+            passed += have is not _FRESH
+    return look, total, passed
 
 
 _FRESH: Final = b"no digest is this short"
@@ -178,7 +181,7 @@ class _Builder:
                       if not at_vendor(path))
         self._add(Adopt, account, Reason.ADOPTED, 0, noted)
         asked = [Change(path, None, value, unknown=True) for path, value in sorted(fields.items())
-                 if at_vendor(path)]
+                 if at_vendor(path) and path.partition(".")[0] not in account.once]
         if token := document.get("token"):
             asked.append(token_change(None, token, unknown=True))
         if asked:
@@ -209,11 +212,13 @@ class _Builder:
         wants, has = is_banned(document, self.question.as_of), record.is_banned
         if record.observed is not None and not record.observed.exists:
             self._vanished(account, document, wants, record.version)
+            self._doubt(account.address)
             return
         actions, findings = len(self.actions), len(self.findings)
-        ban_changes = tuple(
-            change for change in _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
-            if not change.path.startswith(self.question.uncompared))
+        ban_changes = _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
+        if has:
+            ban_changes = tuple(change for change in ban_changes
+                                if not change.path.startswith(self.question.uncompared))
         stays, lifted = has and wants, has and not wants
         if lifted:
             self._add(Unblock, account, self._why_unblock(record, ban), record.version, ban_changes)
@@ -232,10 +237,20 @@ class _Builder:
     def _vanished(self, account: Account, document: dict[str, Any], wants: bool,
                   version: int) -> None:
         """Plan an account that is recorded but was seen to be missing at the vendor."""
+        if account.adopt:
+            self.unchanged += 1
+            self.findings.append(warning(
+                "missing", f"{account.address} does not exist at the vendor any more",
+                detail="It is written with `adopt: true`, so it is never created.",
+                source=account.source, address=account.address,
+                hint=f"remove it from the YAML, or run: reconciler state rm {account.address}"))
+            return
         ban = document.pop("ban", None)
-        self.actions.append(Create(account.address, Reason.DRIFT, canonical(document),
-                                   account.file, account.line, version))
+        self.actions.append(Create(
+            account.address, self._reason(account.address, Reason.DRIFT), canonical(document),
+            account.file, account.line, version))
         if wants and ban is not None:
+            self._bound(ban)
             changes = _ban_changes(False, True, {}, ban)
             self._add(Block, account, Reason.BAN_DECLARED, version, changes)
 
@@ -341,10 +356,13 @@ def _ban_changes(has: bool, wants: bool, old: Mapping[str, Any], new: Mapping[st
                  unknown: bool = False) -> tuple[Change, ...]:
     """Return the changes of a ban: the flag if it turns, then the record's fields that differ.
 
-    The record of a ban that neither stands nor shall stand is nobody's concern.
+    The record of a ban that neither stands nor shall stand is nobody's concern. A new ban carries
+    its whole record, also what a former one said alike: the vendor is told all of it.
     """
     if not has and not wants:
         return ()
+    if not has:
+        old = {path: value for path, value in old.items() if path not in new}
     fields = tuple(Change(f"banned.{path}", None if before is ABSENT else before,
                           None if after is ABSENT else after)
                    for path, before, after in diff(old, new))

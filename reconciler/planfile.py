@@ -49,8 +49,10 @@ def decode(data: bytes, name: str) -> Plan:
         sealed = told.pop("digest", None)
         if sealed != f"sha256:{digest(canonical(told)).hex()}":
             raise ValueError("its digest does not fit: it was edited or cut")
+        if data != canonical({**told, "digest": sealed}) + b"\n":
+            raise ValueError("it is not laid out as it was written: it was edited")
         plan = _plan(told)
-    except (ValueError, TypeError, KeyError, AttributeError, LookupError) as problem:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
         raise Stale.of("bad-plan", f"{name} is not a usable plan file", detail=f"{problem}.",
                        hint="make it anew with: reconciler plan --out FILE") from None
     return plan

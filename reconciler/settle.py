@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from reconciler.accounts import Address, Observed, split
-from reconciler.carry import Link, holds, look, made
-from reconciler.changes import Create, Forget, calls_vendor, from_json
+from reconciler.carry import Link, awaiting_ban, holds, look, made
+from reconciler.changes import Create, Forget, Kind, calls_vendor, from_json
 from reconciler.conversation import ReadFailed
 from reconciler.errors import ReconcilerError
 from reconciler.events import Settled
@@ -54,14 +54,20 @@ def _decide(link: Link, intents: tuple[Intent, ...], records: dict[Address, Reco
         if seen is None:
             continue
         action = from_json(intent.action)
-        held = _held(intent, seen)
+        # What is not recorded is held only by its create: another's account may be banned too.
+        held = _held(intent, seen) and (intent.address in records or isinstance(action, Create))
         status = Status.CONFIRMED if held else Status.NOT_SENT
         record = forget = None
         if held and isinstance(action, Forget):
             forget = action.address
         elif held:
-            old = records.get(intent.address) or Record(intent.address, {}, banned=False)
-            record = made(link, action) if isinstance(action, Create) else old.after(action)
+            if isinstance(action, Create):
+                record = made(link, action, keyed=False)
+                if any(other.address == intent.address and other.action["action"] == Kind.BLOCK
+                       for other in intents):
+                    record = awaiting_ban(record)
+            else:
+                record = records[intent.address].after(action)
             records[intent.address] = record
         message = "found done by reading" if held else "found not done by reading"
         settlements.append(Settlement(intent.id, status, "", message, record, forget))

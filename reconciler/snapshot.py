@@ -109,7 +109,7 @@ def decode(data: bytes, name: str) -> Snapshot:
         who = Identity(str(told["workspace"]), str(told["lineage"]), int(told["serial"]))
         return Snapshot(who, {record.address: record for record in records}, dict(told["apps"]),
                         bool(told["redacted"]))
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise StateError.of("bad-snapshot", f"{name} is not a usable snapshot",
                             detail=f"{problem}.", hint="make it with: reconciler state pull"
                             ) from None

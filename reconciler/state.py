@@ -106,7 +106,7 @@ class Record:
             "token": {**token, **({"fingerprint": self.token_key} if self.token_key else {})}
             if token else None,
             "labels": dict(document.get("labels", {})),
-            "protected": bool(document.get("protected", False)),
+            "protected": document.get("protected"),
             "on_absent": document.get("on_absent"),
             "updated_at": self.updated_at, "run": self.run, "applied_ban": self.banned,
             "waiting": list(self.waiting),
@@ -128,8 +128,8 @@ class Record:
         if token := shape["token"]:
             token_key = token.get("fingerprint", "")
             document["token"] = {k: v for k, v in token.items() if k != "fingerprint"}
-        if shape.get("protected"):
-            document["protected"] = True
+        if shape.get("protected") is not None:
+            document["protected"] = bool(shape["protected"])
         if shape.get("on_absent"):
             document["on_absent"] = shape["on_absent"]
         observed = Observed.from_json(shape["observed"]) if shape["observed"] else None

@@ -5,14 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
-_ENCODER: Final = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-)
+def _encoder() -> Callable[[object], str]:
+    """Return the function behind `canonical`.
+
+    `JSONEncoder.encode` makes a C encoder for every value, which costs as much as encoding a
+    small one; so one is made and kept, where this Python has it.
+    """
+    plain = json.JSONEncoder(
+        sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    # No markers: what is encoded here is made of plain values and cannot hold itself.
+    kept = make(None, plain.default, json.encoder.encode_basestring_ascii, None,
+                ":", ",", True, False, False)
+    return lambda value: "".join(kept(value, 0))
+
+
+_encode: Final = _encoder()
 
 
 class _Absent(Enum):
@@ -35,7 +51,7 @@ def canonical(value: object) -> bytes:
 
     Raises ValueError for NaN and infinities, TypeError for what JSON cannot say.
     """
-    return _ENCODER.encode(value).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def digest(data: bytes) -> bytes:
@@ -69,7 +85,7 @@ def _no_constant(text: str) -> object:
 
 def to_text(moment: datetime) -> str:
     """Return a moment as RFC 3339 text in UTC, to the second: `2026-01-31T00:00:00Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 _MOMENT = re.compile(
@@ -89,7 +105,10 @@ def to_moment(text: str) -> datetime:
         return datetime.fromisoformat(date).replace(tzinfo=UTC)
     clock = re.sub(r"(\.\d{1,6})\d*", r"\1", clock)
     offset = "+00:00" if zone in "Zz" else zone
-    return datetime.fromisoformat(f"{date}T{clock}{offset}").astimezone(UTC)
+    try:
+        return datetime.fromisoformat(f"{date}T{clock}{offset}").astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of range") from None
 
 
 @dataclass(frozen=True, slots=True)

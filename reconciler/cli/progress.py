@@ -12,7 +12,6 @@ from reconciler.events import Completed, Errored, Event, Skipped, Started, Summa
 from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text
-from reconciler.views.words import plan_line
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -40,8 +39,6 @@ class Reporter:
         self._line(shapes.version(__version__), f"reconciler {__version__}")
         for action in planned.actions:
             self._line(shapes.planned(action), f"{action.address}: {action.kind} planned")
-        self._line({"type": "change_summary", "changes": planned.summary(),
-                    "fingerprint": planned.fingerprint}, plan_line(planned.summary()))
 
     def start(self, planned: Plan) -> None:
         """Begin to count."""

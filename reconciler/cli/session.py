@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import socket
 import time
@@ -97,7 +98,10 @@ class Session:
         """What turns references into secrets."""
         from reconciler.secrets import Resolver
 
-        resolver = Resolver(self.root, self.workspace.secrets, environ=self.environ)
+        reserved = [value for app in self.workspace.apps.values()
+                    for value in app.credentials.values() if isinstance(value, Reference)]
+        resolver = Resolver(self.root, self.workspace.secrets, environ=self.environ,
+                            reserved=reserved)
         self.console.guard(resolver.redactor)
         return resolver
 
@@ -166,7 +170,8 @@ class Session:
                 continue
             speaks = provider(app.type)
             transport = self._open.enter_context(Transport(
-                speaks, app, tokens.resolve, read_only=read_only, report=report))
+                speaks, app, self.resolver.resolve, resolve_token=tokens.resolve,
+                read_only=read_only, report=report, redactor=self.resolver.redactor))
             self.transports.append(transport)
             links[name] = Link(speaks, transport.run, tokens, app.concurrency, check)
         return links
@@ -201,7 +206,10 @@ class Session:
         for name in ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"):
             if self.environ.get(name):
                 return self.environ[name]
-        user = self.environ.get("USER") or self.environ.get("LOGNAME") or str(os.getuid())
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            user = str(os.getuid())
         return f"{user}@{socket.gethostname()}"
 
     def run(self, operation: str, fingerprint: str = "") -> Run:
@@ -215,7 +223,10 @@ class Session:
 
 @dataclass(slots=True)
 class _Tokens:
-    """Account tokens of one session: from references, or minted and delivered to their sink."""
+    """Account tokens of one session: from references, or minted and delivered to their sink.
+
+    A minted one has a reference of its own, `minted:ADDRESS`, that no file can write.
+    """
 
     session: Session
     minted: dict[str, str] = field(default_factory=dict)
@@ -225,7 +236,7 @@ class _Tokens:
         from reconciler.secrets import mint
 
         if "from" in token:
-            return Reference(f"token:{token['from']}")
+            return Reference(token["from"])
         name = f"minted:{address}"
         if name not in self.minted:
             value = mint()
@@ -235,14 +246,9 @@ class _Tokens:
 
     def resolve(self, reference: Reference) -> str:
         """Return the clear text where a request is encoded."""
-        resolver = self.session.resolver
-        match reference.scheme:
-            case "token":
-                return resolver.resolve_for_account(Reference(reference.target))
-            case "minted":
-                return self.minted[reference.text]
-            case _:
-                return resolver.resolve(reference)
+        if reference.scheme == "minted":
+            return self.minted[reference.text]
+        return self.session.resolver.resolve_for_account(reference)
 
     def key(self, address: Address, token: Mapping[str, Any]) -> str:
         """Return the keyed fingerprint of a token; it follows the account to another provider."""

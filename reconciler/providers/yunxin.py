@@ -133,7 +133,7 @@ class Yunxin:
             flags = _mapping(item, "configuration")
             enabled = flags.get("enabled")
             found[item["account_id"]] = Observed(
-                exists=True, banned=None if enabled is None else not enabled,
+                exists=True, banned=not enabled if isinstance(enabled, bool) else None,
                 configuration={name: flags[name] for name in _FLAGS if name in flags},
             )
         for item in _listed(accounts, "failed_list", ids):
@@ -276,7 +276,10 @@ def _listed(answer: Answer, name: str, ids: Sequence[str]) -> Iterator[Mapping[s
     items = _mapping(answer.data, "data").get(name)
     wanted = frozenset(ids)
     for item in items if isinstance(items, list) else ():
-        if isinstance(item, Mapping) and item.get("account_id") in wanted:
+        if not isinstance(item, Mapping):
+            continue
+        about = item.get("account_id")
+        if isinstance(about, str) and about in wanted:
             yield item
 
 

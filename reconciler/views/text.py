@@ -76,11 +76,12 @@ def plan(planned: Plan, approvals: Iterable[Approval] = (),
         if one.severity is not Severity.ERROR:
             yield finding(one, paint)
     for approval in approvals:
-        yield (f"approval: rule {approval.rule} wants {' or '.join(approval.groups)} to approve "
+        groups = " or ".join(visible(group) for group in approval.groups)
+        yield (f"approval: rule {visible(approval.rule)} wants {groups} to approve "
                f"{number(len(approval.addresses), 'account')}")
     if planned.actions:
         for name, cost in sorted(planned.cost.items()):
-            yield f"Cost: {name}: {number(cost.calls, 'call')}, about {cost.seconds:g} s"
+            yield f"Cost: {visible(name)}: {number(cost.calls, 'call')}, about {cost.seconds:g} s"
         yield f"Fingerprint: {planned.fingerprint}"
     yield paint_line(planned)
 
@@ -93,8 +94,8 @@ def paint_line(planned: Plan) -> str:
 def _heading(planned: Plan) -> Iterator[str]:
     if planned.actions:
         against = "what the vendors hold now" if planned.refreshed else "recorded state"
-        yield (f"Workspace {planned.workspace}, against {against} (serial {planned.serial}), "
-               f"as of {planned.as_of}:")
+        yield (f"Workspace {visible(planned.workspace)}, against {against} "
+               f"(serial {planned.serial}), as of {visible(planned.as_of)}:")
         yield ""
 
 
@@ -118,8 +119,8 @@ def _changes(action: Action) -> Iterator[str]:
 def _change(action: Action, change: Change) -> str:
     if change.token is not None:
         origin = change.token.get("from") or f"minted, delivered to {change.token.get('sink')}"
-        before = change.before or "(not set)"
-        return f"{before} -> {change.after}  from {visible(str(origin))}"
+        before = visible(str(change.before or "(not set)"))
+        return f"{before} -> {visible(str(change.after))}  from {visible(str(origin))}"
     if change.removed:
         after = "no longer recorded" if change.after is None else f"{value(change.after)} (default)"
         return f"{value(change.before)} -> {after}"
@@ -152,7 +153,7 @@ def event(happened: Event, paint: Painter = PLAIN) -> str | None:
             told = "had been done" if held else "had not been done"
             return f"  settled: {kind} of {visible(address)} {told}"
         case Waiting(lock):
-            return f"waiting for the lock held by {visible(lock.holder.name)} ({lock.id})"
+            return f"waiting for the lock held by {visible(lock.holder.name)} ({visible(lock.id)})"
         case Noted(diagnostic):
             return finding(diagnostic, paint)
         case Summary(applied, failed, skipped, in_doubt):
@@ -186,7 +187,8 @@ def drift(found: Drift, paint: Painter = PLAIN) -> Iterator[str]:
 def record(one: Record) -> Iterator[str]:
     """Yield the lines of `state show`."""
     shape = one.to_json()
-    yield f"{visible(one.address)}  (version {one.version}, {one.updated_at}, run {one.run})"
+    yield (f"{visible(one.address)}  (version {one.version}, {visible(one.updated_at)}, "
+           f"run {visible(one.run)})")
     yield f"  banned  {value(one.is_banned)}"
     for section in ("profile", "configuration"):
         for name, held in shape["attributes"][section].items():
@@ -215,13 +217,14 @@ def lock(held: Lock | None) -> str:
         return "The state is not locked."
     who = held.holder
     return (f"Locked by {visible(who.name)} on {visible(who.host)} (process {who.pid}) for "
-            f"{who.operation} since {held.acquired_at}, lease until {held.expires_at}.\n"
-            f"Lock id {held.id}, fence {held.fence}.")
+            f"{visible(who.operation)} since {visible(held.acquired_at)}, "
+            f"lease until {visible(held.expires_at)}.\n"
+            f"Lock id {visible(held.id)}, fence {held.fence}.")
 
 
 def table(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
     """Yield rows as aligned columns."""
-    shown = [tuple(str(cell) for cell in row) for row in rows]
+    shown = [tuple(visible(str(cell), 500) for cell in row) for row in rows]
     if not shown:
         return
     widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]

@@ -26,7 +26,7 @@ WIDTH: Final = 120
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]|(?<!\\S):(?=:)|#(?=#\\[)"
 )
 
 
@@ -34,7 +34,8 @@ def visible(text: str, width: int = WIDTH) -> str:
     """Return text from outside as one harmless line of at most about `width` characters.
 
     Control, bidi, zero-width and line-separating characters are written as `\\u{1b}`, so nothing
-    a nickname holds can move a cursor, forge a line or hide another.
+    a nickname holds can move a cursor, forge a line or hide another; `::` at the start of a word
+    and `##[` are broken up, as CI runners take them for commands.
     """
     if len(text) > width:
         cut = len(text) - width

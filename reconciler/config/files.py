@@ -1,0 +1,119 @@
+"""Files: which account files a workspace has, and opening only what is safe to read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, NamedTuple
+
+from reconciler.diagnostics import Diagnostic, Source, error
+from reconciler.workspace import Workspace
+
+LARGEST: Final = 256 << 20
+"""Bytes of the largest file that is read: some 800,000 accounts; memory does not follow it."""
+
+SUFFIXES: Final = (".yaml", ".yml", ".json", ".jsonl", ".csv")
+WORKSPACE: Final = "reconciler.yaml"
+
+
+class Unreadable(Exception):
+    """A file cannot or must not be read; holds the finding."""
+
+    def __init__(self, finding: Diagnostic) -> None:
+        self.finding = finding
+        super().__init__(finding.summary)
+
+
+class Found(NamedTuple):
+    """An account file: its path beneath the workspace, and whether its accounts are adopted."""
+
+    file: str
+    adopt: bool
+
+
+def leaves(pattern: str) -> bool:
+    """Tell whether a glob points out of the workspace."""
+    path = PurePosixPath(pattern)
+    return path.is_absolute() or ".." in path.parts or "\\" in pattern or "\0" in pattern
+
+
+def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diagnostic]]:
+    """Return the account files by path, findings about them, and findings of empty globs."""
+    root = Path(workspace.root)
+    real = root.resolve()
+    found: dict[str, bool] = {}
+    findings: list[Diagnostic] = []
+    empty: list[Diagnostic] = []
+    for pattern in workspace.accounts:
+        adopt = pattern in workspace.adopts
+        matched = False
+        for file in _match(root, pattern):
+            matched = True
+            if file in found:
+                found[file] = found[file] or adopt
+                continue
+            if wrong := _unfit(root, real, file):
+                findings.append(wrong)
+            found[file] = adopt
+        if not matched:
+            empty.append(error(
+                "empty-glob", f"No account file matches {pattern}.",
+                hint="correct the glob, or remove it from accounts",
+                source=Source(WORKSPACE)))
+    unfit = {finding.source.file for finding in findings if finding.source}
+    files = [Found(file, found[file]) for file in sorted(found) if file not in unfit]
+    return files, findings, empty
+
+
+def _match(root: Path, pattern: str) -> Iterator[str]:
+    """Yield what matches, without folders, hidden parts nobody asked for and the workspace."""
+    hidden = any(part.startswith(".") for part in PurePosixPath(pattern).parts)
+    for path in root.glob(pattern):
+        file = path.relative_to(root)
+        if path.is_dir() or file.as_posix() == WORKSPACE:
+            continue
+        if hidden or not any(part.startswith(".") for part in file.parts):
+            yield file.as_posix()
+
+
+def _unfit(root: Path, real: Path, file: str) -> Diagnostic | None:
+    place = Source(file)
+    if PurePosixPath(file).suffix not in SUFFIXES:
+        return error("file-kind", "The file is of no kind that holds accounts.",
+                     hint=f"use one of {', '.join(SUFFIXES)}", source=place)
+    try:
+        target = (root / file).resolve(strict=True)
+    except (OSError, RuntimeError) as wrong:
+        reason = getattr(wrong, "strerror", None) or "it points to itself"
+        return error("unreadable", f"The file cannot be read: {reason}.",
+                     hint="check the link", source=place)
+    if not target.is_relative_to(real):
+        return error("outside", "The link leaves the workspace.",
+                     hint="keep the file beneath the workspace", source=place)
+    return None
+
+
+@contextmanager
+def opened(path: Path, file: str) -> Iterator[BinaryIO]:
+    """Open a regular file of a fitting size. Raises Unreadable."""
+    place = Source(file)
+    try:
+        # Without O_NONBLOCK opening a FIFO would wait for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as wrong:
+        reason = getattr(wrong, "strerror", None) or str(wrong)
+        raise Unreadable(error("unreadable", f"The file cannot be read: {reason}.",
+                               hint="check the path and its permissions", source=place)) from None
+    with open(handle, "rb", buffering=0) as raw:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(error("no-file", "This is no regular file.",
+                                   hint="remove it from the globs", source=place))
+        if status.st_size > LARGEST:
+            raise Unreadable(error(
+                "too-big", f"The file has {status.st_size} bytes; {LARGEST} is the most.",
+                hint="split it into several files", source=place))
+        yield raw

@@ -1,0 +1,193 @@
+"""Scalars: texts as written, and what becomes of them in a field of a certain type."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from reconciler.diagnostics import Severity
+from reconciler.values import canonical, to_moment, to_text
+
+NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+FLAGS: Final = {"true": True, "false": False}
+INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+NUMBER: Final = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+GENDERS: Final = {"0": 0, "1": 1, "2": 2, "unknown": 0, "male": 1, "female": 2}
+ALLOW_TYPES: Final = ("need_confirm", "allow_any", "deny_any")
+UINT32: Final = 2**32 - 1
+_BIG = 2**53
+_EMAIL = re.compile(r"[^\s@<>(),;:\"\\]+@[^\s@<>(),;:\"\\]+")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_WEB = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[^\s@\\]*)?", re.ASCII)
+
+
+class Quoted(str):
+    """A text that was quoted, so that it is text whatever it looks like."""
+
+    __slots__ = ()
+
+
+class Wrong(Exception):
+    """A value does not fit its field; `path` leads from the field to the place."""
+
+    def __init__(self, id: str, summary: str, hint: str = "", path: tuple[Any, ...] = (),
+                 severity: Severity = Severity.ERROR) -> None:
+        self.id, self.summary, self.hint, self.path = id, summary, hint, path
+        self.severity = severity
+        super().__init__(summary)
+
+
+def is_null(value: object) -> bool:
+    """Tell whether a value is a plain null."""
+    return value.__class__ is str and value in NULLS
+
+
+def word(value: Any) -> str:
+    """Return the text of a scalar, as written."""
+    if not isinstance(value, str):
+        raise Wrong("wrong-type", "A text is expected here.", "write a single text")
+    if value.__class__ is str and value in NULLS:
+        raise Wrong("null", "null is no value.",
+                    'leave the field out, or write "" for an empty text')
+    return value
+
+
+def flag(value: Any) -> bool:
+    """Return the truth value of a plain true or false."""
+    if value.__class__ is str and value in FLAGS:
+        return FLAGS[value]
+    raise Wrong("wrong-type", "true or false is expected here.",
+                "write true or false, without quotes")
+
+
+def whole(value: Any) -> int:
+    """Return the number of a plain decimal from 0 to 4294967295."""
+    if value.__class__ is str and INTEGER.fullmatch(value) and 0 <= int(value) <= UINT32:
+        return int(value)
+    raise Wrong("wrong-type", "A whole number from 0 to 4294967295 is expected here.",
+                "write digits only, without quotes")
+
+
+def positive(value: Any) -> int:
+    """Return the number of a plain decimal from 1 to 4294967295."""
+    if not (number := whole(value)):
+        raise Wrong("wrong-type", "A whole number from 1 on is expected here.", "begin with 1")
+    return number
+
+
+def gender(value: Any) -> int:
+    """Return the number of a gender given as number or word."""
+    text = word(value)
+    if text not in GENDERS or (text.isdigit() and value.__class__ is not str):
+        raise Wrong("bad-choice", f"{text!r} is no gender.",
+                    "write 0, 1, 2, unknown, male or female")
+    return GENDERS[text]
+
+
+def allow_type(value: Any) -> str:
+    """Return who may add the account as a friend."""
+    text = word(value)
+    if text not in ALLOW_TYPES:
+        raise Wrong("bad-choice", f"{text[:80]!r} is none of {', '.join(ALLOW_TYPES)}.",
+                    "choose one of them")
+    return text
+
+
+def birthday(value: Any) -> str:
+    """Return a real date, or the empty text."""
+    text = word(value)
+    if text:
+        try:
+            if not _DAY.fullmatch(text):
+                raise ValueError
+            date.fromisoformat(text)
+        except ValueError:
+            raise Wrong("bad-date", f"{text[:40]!r} is no date.",
+                        "write a real date as YYYY-MM-DD") from None
+    return text
+
+
+def email(value: Any) -> str:
+    """Return a text shaped like a mail address, or the empty text."""
+    text = word(value)
+    if text and not _EMAIL.fullmatch(text):
+        raise Wrong("bad-email", f"{text[:80]!r} is no mail address.", "write name@host")
+    return text
+
+
+def avatar(value: Any) -> str:
+    """Return an https address without user name, or the empty text."""
+    text = word(value)
+    if not text or _WEB.fullmatch(text):
+        return text
+    try:
+        parts = urlsplit(text)
+        host, user = parts.hostname, "@" in parts.netloc
+    except ValueError:
+        host, user, parts = None, False, urlsplit("")
+    if user or any(c.isspace() or c == "\\" for c in text):
+        raise Wrong("bad-url", "The address holds a user name, a space or a backslash.",
+                    "write it without them")
+    if parts.scheme.lower() not in ("https", "http") or not host:
+        raise Wrong("bad-url", f"{text[:80]!r} is no https address.", "write https://host/path")
+    if parts.scheme.lower() == "http":
+        raise Wrong("plain-http", "The avatar is loaded without encryption.",
+                    "write https:// where the host has it", severity=Severity.WARNING)
+    return text
+
+
+def extension(value: Any) -> str:
+    """Return text as it is, and a mapping as the canonical JSON text of it."""
+    if isinstance(value, Mapping):
+        return canonical(data(value)).decode()
+    return word(value)
+
+
+def data(value: Any, path: tuple[Any, ...] = ()) -> Any:
+    """Return plain JSON data: plain true, false and whole numbers are typed, all else is text."""
+    if isinstance(value, Mapping):
+        return {str(key): data(inner, (*path, key)) for key, inner in value.items()}
+    if isinstance(value, str):
+        return value if isinstance(value, Quoted) else _datum(value, path)
+    if isinstance(value, Sequence):
+        return [data(inner, (*path, n)) for n, inner in enumerate(value)]
+    raise Wrong("wrong-type", "A text, a mapping or a list is expected here.", path=path)
+
+
+def _datum(value: str, path: tuple[Any, ...]) -> Any:
+    if value in FLAGS:
+        return FLAGS[value]
+    if value in NULLS:
+        raise Wrong("null", "null is no value.", "leave the key out, or quote the text", path)
+    if INTEGER.fullmatch(value) and value != "-0":
+        if abs(int(value)) <= _BIG:
+            return int(value)
+    elif not NUMBER.fullmatch(value) or (value.isdigit() and len(value) < 20):
+        return value
+    raise Wrong("number", f"{value[:40]!r} is a number that JSON readers may change.",
+                "quote it to keep it as text, or write a whole number up to 2 to the 53rd", path)
+
+
+def until(value: Any) -> str:
+    """Return a moment as normal text in UTC."""
+    text = word(value)
+    try:
+        return to_text(to_moment(text))
+    except (ValueError, OverflowError):
+        raise Wrong("bad-time", f"{text[:40]!r} is no time with a zone.",
+                    "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC") from None
+
+
+def number(value: str) -> int | float | None:
+    """Return the number of a plain decimal, None for anything else."""
+    if INTEGER.fullmatch(value):
+        return int(value)
+    if NUMBER.fullmatch(value) and len(value) < 40 and math.isfinite(found := float(value)):
+        return found
+    return None

@@ -1,0 +1,246 @@
+"""Workspace: `reconciler.yaml`, read strictly and checked as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from reconciler.capabilities import Capabilities
+from reconciler.config.apps import app
+from reconciler.config.careful import misplaced, suspects
+from reconciler.config.events import Built, Reader, Stop, syntax, yaml_events
+from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
+from reconciler.config.references import is_reference, reference
+from reconciler.config.scalars import Wrong
+from reconciler.config.schema import faults, typed
+from reconciler.diagnostics import Diagnostic, Source, error
+from reconciler.errors import ConfigError
+from reconciler.values import Reference
+from reconciler.workspace import (
+    DEFAULT_LIMITS,
+    Limit,
+    Rule,
+    SecretSettings,
+    StateSettings,
+    Workspace,
+)
+
+Tell = Callable[..., None]
+Path_ = tuple[Any, ...]
+_KEYS: Mapping[str, frozenset[str]] = {
+    "sqlite": frozenset({"path"}),
+    "postgres": frozenset({"url", "schema"}),
+    "http": frozenset({"address", "update_method", "lock_address", "lock_method",
+                       "unlock_address", "unlock_method", "username", "password"}),
+    "object": frozenset({"url"}),
+}
+_NEEDED: Mapping[str, str] = {"postgres": "url", "http": "address", "object": "url"}
+_EFFECTS = ("deny", "warn", "require", "limit", "approval")
+_OBJECT = ("s3://", "gs://", "az://", "file://")
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|[?&]password=", re.IGNORECASE)
+
+
+def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Workspace:
+    """Read the workspace beneath `root`; raises ConfigError with all findings."""
+    findings: list[Diagnostic] = []
+    built = _read(root, findings)
+    wrong: list[Path_] = []
+
+    def tell(path: Path_, id: str, summary: str, hint: str = "", detail: str = "") -> None:
+        # What the schema refuses is told once; so is a key that is missing.
+        if not any(path[:len(one)] == one for one in wrong):
+            line, column = built.place(path, id) or (1, 1)
+            findings.append(error(id, summary, hint=hint, detail=detail,
+                                  source=Source(WORKSPACE, line, column)))
+
+    value = typed(built.value, "workspace")
+    told = []
+    for path, id, summary, hint in faults(value, "workspace"):
+        tell(path, id, summary, hint)
+        if id != "bad-form":
+            told.append(path)
+    wrong += told
+    workspace = _workspace(root, _sound(value, told), built, capabilities, tell)
+    if findings:
+        raise ConfigError(findings)
+    return workspace
+
+
+def _read(root: Path, findings: list[Diagnostic]) -> Built:
+    """Return the whole file with its places. Raises ConfigError where it cannot be read."""
+    path = root / WORKSPACE
+    if not path.exists() and not path.is_symlink():
+        raise ConfigError.of("no-workspace", f"There is no {WORKSPACE} in {root}.",
+                             hint="run reconciler init, or pass --chdir DIR")
+    value: dict[str, Any] = {}
+    whole = Built(value, {}, {(): (1, 1)})
+    try:
+        with opened(path, WORKSPACE) as stream:
+            found = suspects(stream, WORKSPACE, findings)
+            if findings:
+                raise ConfigError(findings)
+            stream.seek(0)
+            reader = Reader(yaml_events(stream), WORKSPACE, findings)
+            reader.quoted, reader.profiles = [], []
+            try:
+                for key, first in reader.top():
+                    _join(whole, key.value, reader, reader.build(reader.node(first)), key)
+            except yaml.YAMLError as wrong:
+                stream.seek(0)
+                raise ConfigError([*findings, syntax(wrong, WORKSPACE, stream.read())]) from None
+            findings.extend(misplaced(found, reader, WORKSPACE))
+    except Stop as stop:
+        raise ConfigError([*findings, stop.finding]) from None
+    except Unreadable as unreadable:
+        raise ConfigError(unreadable.finding) from None
+    return whole
+
+
+def _join(whole: Built, name: str, reader: Reader, part: Built, key: yaml.ScalarEvent) -> None:
+    whole.value[name] = part.value
+    at = reader.at(key)
+    whole.keys[name,] = (at.line, at.column)
+    whole.keys.update({(name, *path): place for path, place in part.keys.items()})
+    whole.values.update({(name, *path): place for path, place in part.values.items()})
+
+
+def _sound(value: Any, wrong: list[Path_]) -> dict[str, Any]:
+    """Return the value without the parts that the schema refuses."""
+    def prune(part: Any, path: Path_) -> Any:
+        if isinstance(part, dict):
+            return {key: prune(inner, (*path, key)) for key, inner in part.items()
+                    if (*path, key) not in wrong}
+        if isinstance(part, list):
+            return [prune(inner, (*path, n)) for n, inner in enumerate(part)
+                    if (*path, n) not in wrong]
+        return part
+
+    pruned: dict[str, Any] = prune(value, ()) if isinstance(value, dict) else {}
+    return pruned
+
+
+def _workspace(root: Path, value: dict[str, Any], built: Built,
+               capabilities: Callable[[str], Capabilities | None], tell: Tell) -> Workspace:
+    apps = {}
+    for name, settings in (value.get("providers") or {}).items():
+        if isinstance(settings, dict) and (made := app(name, settings, capabilities, tell)):
+            line, column = built.place(("providers", name)) or (0, 0)
+            apps[name] = replace(made, source=Source(WORKSPACE, line, column))
+    globs, adopts = _globs(value.get("accounts"), tell)
+    return Workspace(
+        name=str(value.get("workspace", "")), root=str(root.resolve()), apps=apps,
+        accounts=globs, state=_state(value.get("state") or {}, tell),
+        secrets=_secrets(value.get("secrets") or {}, tell),
+        on_absent=value.get("on_absent", "forget"),
+        limits=_limits(value.get("limits") or {}),
+        rules=tuple(_rules(value.get("rules") or [], built, tell)), adopts=adopts,
+    )
+
+
+def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return all globs, and those whose accounts are adopted."""
+    if entries is None:
+        return ("accounts/**/*.yaml",), ()
+    globs, adopts = [], []
+    for position, entry in enumerate(entries):
+        glob = entry if isinstance(entry, str) else entry.get("files")
+        if not isinstance(glob, str):
+            continue
+        if leaves(glob):
+            tell(("accounts", position), "outside", f"The glob {glob[:80]} leaves the workspace.",
+                 "write a path beneath the workspace, with /")
+        elif any("**" in part and part != "**" for part in PurePosixPath(glob).parts):
+            tell(("accounts", position), "bad-glob", "** stands beside other characters.",
+                 "write ** as a whole part of the path: accounts/**/*.yaml")
+        globs.append(glob)
+        if isinstance(entry, dict) and entry.get("adopt"):
+            adopts.append(glob)
+    return tuple(globs), tuple(adopts)
+
+
+def _secret(text: str, path: Path_, tell: Tell) -> Reference | None:
+    try:
+        return reference(text)
+    except Wrong as wrong:
+        tell(path, wrong.id, wrong.summary, wrong.hint)
+        return None
+
+
+def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
+    backend = str(value.get("backend", "sqlite"))
+    allowed = _KEYS.get(backend, frozenset())
+    for key in value.keys() - allowed - {"backend", "ephemeral"}:
+        tell(("state", key), "unknown-key", f"The backend {backend} has no setting {key}.",
+             f"it has: {', '.join(sorted(allowed))}")
+    needed = _NEEDED.get(backend)
+    if needed and needed not in value:
+        tell(("state",), "missing-key", f"The backend {backend} needs {needed}.",
+             f"add {needed}: here")
+    options: dict[str, Any] = {}
+    for key, text in value.items():
+        if key not in allowed or key == "path":
+            continue
+        options[key] = text
+        local = backend == "object" and key == "url"
+        if is_reference(text) and not (local and text.startswith("file://")):
+            options[key] = _secret(text, ("state", key), tell)
+        elif key == "password" or _PASSWORD.search(text):
+            tell(("state", key), "literal-secret", "A password is written out here.",
+                 "write a reference: env:NAME")
+        elif local and not text.startswith(_OBJECT):
+            tell(("state", key), "bad-url", "This is no address of an object store.",
+                 f"begin with {', '.join(_OBJECT)}")
+    return StateSettings(backend, str(value.get("path", ".reconciler/state.db")),
+                         bool(value.get("ephemeral", False)), options)
+
+
+def _secrets(value: dict[str, Any], tell: Tell) -> SecretSettings:
+    allow = tuple(one for one in value.get("allow") or [] if isinstance(one, str))
+    for position, glob in enumerate(allow):
+        if glob.startswith("file:") and leaves(glob[5:]):
+            tell(("secrets", "allow", position), "outside", f"{glob[:80]} leaves the workspace.",
+                 "write a path beneath the workspace")
+    key = value.get("fingerprint_key")
+    made = _secret(key, ("secrets", "fingerprint_key"), tell) if isinstance(key, str) else None
+    return SecretSettings(allow, made)
+
+
+def _limits(value: dict[str, Any]) -> dict[str, Limit]:
+    limits = dict(DEFAULT_LIMITS)
+    for kind, written in value.items():
+        if isinstance(written, dict) and kind in limits:
+            limits[kind] = replace(limits[kind], **written)
+    return limits
+
+
+def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
+    seen: set[str] = set()
+    for position, written in enumerate(value):
+        if not isinstance(written, dict) or "id" not in written:
+            continue
+        path = ("rules", position)
+        effects = [name for name in _EFFECTS if name in written]
+        if written["id"] in seen:
+            tell((*path, "id"), "duplicate-key", f"The rule {written['id']} stands twice.",
+                 "give it another id")
+        seen.add(written["id"])
+        if len(effects) != 1:
+            tell(path, "bad-rule", "A rule has exactly one effect.",
+                 f"write one of {', '.join(_EFFECTS)}")
+            continue
+        for field, condition in (written.get("require") or {}).items():
+            try:
+                re.compile(condition.get("pattern", ""))
+            except re.error as wrong:
+                tell((*path, "require", field, "pattern"), "bad-form",
+                     f"This is no regular expression: {wrong}.", "check its brackets")
+        when = written.get("when") or {}
+        line, column = built.place(path) or (0, 0)
+        effect: Any = effects[0]
+        yield Rule(written["id"], tuple(when.get("action") or ()), dict(when.get("match") or {}),
+                   effect, written[effect], Source(WORKSPACE, line, column))
