@@ -28,6 +28,9 @@ MESSAGE = 512
 _TICK = 0.2
 """Seconds after which the loop looks again whether it shall stop."""
 
+_GATHER = 0.02
+"""Seconds for which outcomes gather, so that one commit serves many; calls go on meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:
@@ -244,9 +247,11 @@ class _Run:
                 self._submit(lane, rest)
 
     def _messages(self) -> Iterator[_Message]:
-        """Yield what has come; waits for the first."""
+        """Yield what has come; waits for the first, and for its like while others are busy."""
         try:
             yield self.inbox.get(timeout=_TICK)
+            if any(lane.busy > 1 for lane in self.lanes):
+                self.effects.stop.wait(_GATHER)
             while True:
                 yield self.inbox.get_nowait()
         except Empty:

@@ -157,7 +157,9 @@ def _after(actions: tuple[Action, ...],
     document: Mapping[str, Any] = record.document if record else {}
     for action in actions:
         document = carried_out(document, action)
-    fields = flatten(document)
+    ban = document.get("ban")
+    fields = {**flatten(document), "banned": ban is not None,
+              **{f"banned.{name}": value for name, value in (ban or {}).items()}}
     for action in actions:
         yield action, fields
 

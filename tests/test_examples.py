@@ -1,0 +1,97 @@
+"""The examples and the README: everything shown there works as it is shown."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler.cli.arguments import _COMMANDS
+from reconciler.emulator import Settings, running
+from reconciler.errors import Exit
+from tests.world import World
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Iterator[World]:
+    """The Yunxin example in a folder of its own, pointed at an emulator."""
+    with running(Settings(rate=0)) as endpoint:
+        world = World(tmp_path / "example", endpoint)
+        shutil.copytree(ROOT / "examples/yunxin", world.root, dirs_exist_ok=True)
+        file = world.root / "reconciler.yaml"
+        world.write("reconciler.yaml", file.read_text().replace("http://127.0.0.1:8900", endpoint))
+        world.environ |= {"YUNXIN_APP_KEY": "demo-app-key", "YUNXIN_APP_SECRET": "demo-app-secret",
+                          "IM_TOKEN_SUPPORT": "a-login-token"}
+        yield world
+
+
+def test_example_validates_plans_and_applies(example: World) -> None:
+    """The example validates, and its apply leaves nothing to do."""
+    example.seed("spammer-77", "fraud-12")
+
+    assert example.run("validate").code == 0
+    assert example.run("apply", "--auto-approve", "--allow", "block=2").code == 0
+    assert example.vendor("fraud-12")["enabled"] is False
+    assert example.run("plan").last == "No changes. 4 accounts as recorded."
+
+
+def test_example_rule_refuses_a_ban_without_a_ticket(example: World) -> None:
+    """The example's rule refuses a ban whose ticket is missing, naming account and file."""
+    example.write("accounts/more.yaml", "accounts:\n  x-1: {banned: {reason: spam}}\n")
+
+    ended = example.run("plan")
+
+    assert ended.code == 4
+    assert "accounts/more.yaml:2: error: block of cn-prod/x-1" in ended.err
+    assert "spammer-77" not in ended.err
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_readme_workspace(tmp_path: Path) -> None:
+    """The README's YAML blocks are a workspace that validates."""
+    workspace, accounts = blocks("yaml")
+    (tmp_path / "accounts").mkdir()
+    with running(Settings()) as endpoint:
+        world = World(tmp_path, endpoint)
+    world.write("reconciler.yaml", workspace)
+    world.write("accounts/bots.yaml", accounts)
+
+    assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
+    assert world.run("validate", "--json").json["valid"] is True
+    assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
+
+
+def test_readme_names_every_command_and_exit_code() -> None:
+    """The README's tables hold every command and every exit code."""
+    for command in _COMMANDS:
+        assert f"`{command}" in README, command
+    for code in Exit:
+        assert f"| {int(code)} |" in README, code
+
+
+def test_readme_names_every_room() -> None:
+    """The map in the README holds every room there is."""
+    rooms = {path.stem for path in (ROOT / "reconciler").iterdir()
+             if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("_")}
+    for room in rooms - {"schemas"}:
+        assert re.search(rf"`{room}/?`", README), room
+
+
+def test_ci_runs_the_tests_as_the_readme_says() -> None:
+    """CI makes the environment and runs the tests with the README's own words."""
+    tests = next(block for block in blocks("sh") if "pytest" in block)
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    for step in tests.strip().split(" && "):
+        wanted = step.replace(" -q ", " --quiet --disable-pip-version-check ")
+        assert wanted in script, step
