@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 
 from reconciler.diagnostics import Diagnostic, Source, error
-
-
-class Exit(IntEnum):
-    """Exit codes of the command line; they never depend on an output flag."""
-
-    DONE = 0
-    ERROR = 1
-    CHANGES = 2
-    PARTIAL = 3
-    REFUSED = 4
-    LOCKED = 5
-    STALE = 6
-    USAGE = 64
-    INTERRUPTED = 130
+from reconciler.exits import Exit
 
 
 class ReconcilerError(Exception):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
+
 def _encoder() -> Callable[[object], str]:
     """Return the function behind `canonical`.
 

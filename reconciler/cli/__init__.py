@@ -1,11 +1,13 @@
-"""The command line: arguments to commands, findings to messages, outcomes to exit codes."""
+"""The command line: arguments to commands, findings to messages, outcomes to exit codes.
+
+What every command pays at its start is kept small: what can go wrong is imported when it does,
+and a command's own module when it is chosen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-
-from reconciler.errors import Exit, ReconcilerError
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -21,14 +23,5 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         code: int = command.run(arguments, console)
         console.flush()
         return code
-    except ReconcilerError as problem:
-        console.findings(problem.diagnostics)
-        return problem.exit
-    except KeyboardInterrupt:
-        console.say("interrupted")
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
-        console.abandon()
-        return Exit.ERROR
-    except Exception as bug:
-        return console.crash(bug)
+    except (Exception, KeyboardInterrupt) as problem:
+        return console.failed(problem)

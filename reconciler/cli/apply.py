@@ -17,8 +17,9 @@ from reconciler.cli.progress import Reporter
 from reconciler.cli.session import Session, allowed, monotonic, new_id, now, seconds
 from reconciler.cli.show import load
 from reconciler.diagnostics import Diagnostic
-from reconciler.errors import Exit, Refused, Stale, UsageError
+from reconciler.errors import Refused, Stale, UsageError
 from reconciler.events import Event, Noted, Summary
+from reconciler.exits import Exit
 from reconciler.planfile import check
 from reconciler.settle import settle
 from reconciler.state import Run, Writer

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NoReturn
 
-from reconciler.errors import UsageError
+TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
 
 _CODES = "exit codes: 0 done · 1 error · 64 wrong usage"
 _FORMATS = ("text", "json")
+
+
+def _layout(prog: str) -> argparse.HelpFormatter:
+    """Return a help layout that need not load what it takes to ask the terminal for its width."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=98)
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are usage errors (exit 64) and not an exit of its own."""
 
     def error(self, message: str) -> NoReturn:
+        from reconciler.errors import UsageError
+
         raise UsageError.of("usage", message, hint=f"see: {self.prog} --help")
 
 
@@ -46,13 +54,15 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
     try:
         return [word for text in told for word in shlex.split(text)]
     except ValueError as problem:
+        from reconciler.errors import UsageError
+
         raise UsageError.of("usage", f"RECONCILER_CLI_ARGS: {problem}") from None
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:
     """Return the parser; only the chosen command gets its options, as building costs start-up."""
     parser = _Parser(
-        prog="reconciler", formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="reconciler", formatter_class=_layout,
         description="Plan and apply for the accounts of instant-messaging apps, from YAML.",
         epilog="first time: reconciler demo        a workspace of your own: reconciler init",
     )
@@ -66,7 +76,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         purpose, example, codes = _TEXTS[name]
         one = commands.add_parser(
             name, help=purpose, description=purpose,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_layout,
             epilog=f"example: reconciler {example}\n{codes}",
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TextIO
 
-from reconciler.diagnostics import Diagnostic
-from reconciler.errors import Exit, UsageError
+from reconciler.exits import Exit
 
+TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
 if TYPE_CHECKING:
+    from typing import TextIO
+
+    from reconciler.diagnostics import Diagnostic
     from reconciler.secrets import Redactor
     from reconciler.views.text import Painter
 
@@ -94,6 +96,8 @@ class Console:
 
     def confirm(self, question: str, flag: str = "--auto-approve") -> bool:
         """Ask for `yes`, and take nothing else; without a terminal say which flag is missing."""
+        from reconciler.errors import UsageError
+
         if not self.interactive:
             raise UsageError.of("no-terminal", "this needs a confirmation and there is no terminal",
                                 hint=f"pass {flag} if you mean it")
@@ -106,16 +110,24 @@ class Console:
         """Hand everything to the system, so that a full disk or a closed pipe is noticed."""
         self.out.flush()
 
-    def abandon(self) -> None:
-        """Stop writing to a reader that has gone."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+    def failed(self, problem: BaseException) -> int:
+        """Say what ended a command and return its exit code."""
+        from reconciler.errors import ReconcilerError
 
-    def crash(self, bug: Exception) -> int:
-        """Say that this is our fault, without a traceback and without a secret."""
+        if isinstance(problem, ReconcilerError):
+            self.findings(problem.diagnostics)
+            return problem.exit
+        if isinstance(problem, KeyboardInterrupt):
+            self.say("Interrupted.")
+            return Exit.INTERRUPTED
+        if isinstance(problem, BrokenPipeError):
+            # The reader has gone; nothing more is written to it, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            return Exit.ERROR
         import logging
 
-        logging.getLogger("reconciler").debug("internal error", exc_info=bug)
-        self.say(f"error: internal error: {type(bug).__name__}: {bug}\n"
+        logging.getLogger("reconciler").debug("internal error", exc_info=problem)
+        self.say(f"error: internal error: {type(problem).__name__}: {problem}\n"
                  "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
                  "is lost: the next apply settles what was under way")
         return Exit.ERROR

@@ -15,7 +15,8 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 from reconciler.cli.console import Console
-from reconciler.errors import ConfigError, Exit, ReconcilerError
+from reconciler.errors import ConfigError, ReconcilerError
+from reconciler.exits import Exit
 
 _WORKSPACE = """\
 version: 1

@@ -8,7 +8,7 @@ from reconciler.accounts import split
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session
 from reconciler.drift import drift
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 from reconciler.refresh import read
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
-from reconciler.errors import ConfigError, Exit, UsageError
+from reconciler.errors import ConfigError, UsageError
+from reconciler.exits import Exit
 
 
 def run(arguments: Namespace, console: Console) -> int:

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 from reconciler.views import text
 
 

@@ -9,7 +9,8 @@ from reconciler.carry import look
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
 from reconciler.conversation import ReadFailed
-from reconciler.errors import Exit, UsageError, VendorError
+from reconciler.errors import UsageError, VendorError
+from reconciler.exits import Exit
 from reconciler.state import Record
 
 

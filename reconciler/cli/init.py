@@ -6,7 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from reconciler.cli.console import Console
-from reconciler.errors import ConfigError, Exit
+from reconciler.errors import ConfigError
+from reconciler.exits import Exit
 
 _SCHEMAS = ".reconciler/schemas"
 

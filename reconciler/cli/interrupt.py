@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console

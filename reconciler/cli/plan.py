@@ -14,7 +14,8 @@ from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, allowed
 from reconciler.diagnostics import has_errors
-from reconciler.errors import Exit, Refused, StateError, UsageError
+from reconciler.errors import Refused, StateError, UsageError
+from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
 from reconciler.plan import plan

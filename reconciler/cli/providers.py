@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.capabilities import Capabilities, Field
 from reconciler.cli.console import Console
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 from reconciler.providers import TYPES, provider
 from reconciler.views.text import table
 

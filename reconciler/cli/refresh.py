@@ -7,7 +7,7 @@ from argparse import Namespace
 from reconciler.accounts import split
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 from reconciler.refresh import accept, read
 from reconciler.views.words import number
 

@@ -6,7 +6,8 @@ from argparse import Namespace
 
 from reconciler.cli.console import Console
 from reconciler.config import schema_names, schema_text
-from reconciler.errors import Exit, UsageError
+from reconciler.errors import UsageError
+from reconciler.exits import Exit
 
 
 def run(arguments: Namespace, console: Console) -> int:

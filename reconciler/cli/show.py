@@ -9,7 +9,8 @@ from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.plan import show
 from reconciler.cli.session import Session
-from reconciler.errors import Exit, Stale
+from reconciler.errors import Stale
+from reconciler.exits import Exit
 from reconciler.guard import Judgement
 
 LARGEST = 1 << 30

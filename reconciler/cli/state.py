@@ -9,7 +9,8 @@ from dataclasses import replace
 from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
-from reconciler.errors import Exit, StateError, UsageError
+from reconciler.errors import StateError, UsageError
+from reconciler.exits import Exit
 from reconciler.state import Record
 from reconciler.views import json as shapes
 from reconciler.views import text

@@ -7,7 +7,8 @@ from argparse import Namespace
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session
 from reconciler.diagnostics import Diagnostic, Severity
-from reconciler.errors import ConfigError, Exit, Refused
+from reconciler.errors import ConfigError, Refused
+from reconciler.exits import Exit
 from reconciler.views.words import number
 
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from reconciler import __version__
 from reconciler.cli.console import Console
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 
 
 def run(arguments: Namespace, console: Console) -> int:
