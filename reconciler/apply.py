@@ -28,6 +28,9 @@ MESSAGE = 512
 _TICK = 0.2
 """Seconds after which the loop looks again whether it shall stop."""
 
+INTERRUPTED = "interrupted"
+"""Code of a call that was not sent because the run shall stop; `transport` gives it."""
+
 _GATHER = 0.02
 """Seconds for which outcomes gather, so that one commit serves many; calls go on meanwhile."""
 
@@ -242,7 +245,7 @@ class _Run:
             lane.busy -= len(units)
             rest = [unit for unit in units if unit.steps]
             if rest and (lane.broken or self.effects.stop.is_set()):
-                lane.ready.extendleft(rest)
+                lane.ready.extendleft(reversed(rest))
             elif rest:
                 self._submit(lane, rest)
 
@@ -281,6 +284,8 @@ class _Run:
             lane.unreachable = 0
             self.applied[step.action.kind] += 1
             return Completed(step.action, seconds, outcome.waiting)
+        if self.effects.stop.is_set() and outcome.code == INTERRUPTED:
+            return self._skipped(step.action, "interrupted")
         if outcome.why is Why.AUTH:
             lane.broken = f"the vendor refuses the credentials ({outcome.code})"
         elif outcome.result is Result.NOT_SENT and not outcome.code.startswith("secret"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
@@ -12,6 +13,7 @@ from reconciler.events import Completed, Errored, Event, Skipped, Started, Summa
 from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text
+from reconciler.views.words import number, visible
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -20,7 +22,7 @@ EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 SPOKEN = 50
-"""Actions up to which each one is told when it completes; beyond it only what went wrong."""
+"""Actions up to which each one is told; beyond it only those that went wrong."""
 
 
 class Reporter:
@@ -30,6 +32,7 @@ class Reporter:
         self.console = console
         self.json = json
         self._total = self._ended = self._failed = 0
+        self._skipped: Counter[str] = Counter()
         self._began = self._said = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
@@ -61,7 +64,10 @@ class Reporter:
             return
         if self._bar is not None:
             self._bar.update(self._task, completed=self._ended, failed=self._failed)
-        quiet = self._total > SPOKEN and isinstance(happened, Completed) and not happened.waiting
+        quiet = self._total > SPOKEN and (isinstance(happened, Skipped) or (
+            isinstance(happened, Completed) and not happened.waiting))
+        if quiet and isinstance(happened, Skipped):
+            self._skipped[happened.because] += 1
         if isinstance(happened, Summary) or quiet:
             self._pulse()
             return
@@ -73,6 +79,8 @@ class Reporter:
         """Say how it ended; `quiet` where the plan has said already that there is nothing."""
         if self._bar is not None:
             self._bar.stop()
+        for because, count in self._skipped.items():
+            self.console.say(f"  {number(count, 'action')} skipped: {visible(because)}")
         line = text.event(summary) or ""
         if self.json:
             self._line(shapes.event(summary), line)
