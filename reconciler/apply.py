@@ -28,8 +28,8 @@ MESSAGE = 512
 _TICK = 0.2
 """Seconds after which the loop looks again whether it shall stop."""
 
-INTERRUPTED = "interrupted"
-"""Code of a call that was not sent because the run shall stop; `transport` gives it."""
+INTERRUPTED, UNREACHABLE = "interrupted", "unreachable"
+"""Codes of calls that were not sent: the run shall stop, or nobody answers (`transport`)."""
 
 _GATHER = 0.02
 """Seconds for which outcomes gather, so that one commit serves many; calls go on meanwhile."""
@@ -93,6 +93,7 @@ class _Looked(NamedTuple):
 
     lane: _Lane
     units: tuple[_Unit, ...]
+    problem: Outcome | None = None
 
 
 class _Ended(NamedTuple):
@@ -231,9 +232,11 @@ class _Run:
         back: list[_Back] = []
         for message in self._messages():
             match message:
-                case _Looked(lane, units):
+                case _Looked(lane, units, problem):
                     lane.looking -= 1
                     lane.ready.extend(units)
+                    if problem is not None:
+                        lane.broken = lane.broken or _blocked(problem)
                 case _Back():
                     back.append(message)
                 case _Ended():
@@ -286,12 +289,10 @@ class _Run:
             return Completed(step.action, seconds, outcome.waiting)
         if self.effects.stop.is_set() and outcome.code == INTERRUPTED:
             return self._skipped(step.action, "interrupted")
-        if outcome.why is Why.AUTH:
-            lane.broken = f"the vendor refuses the credentials ({outcome.code})"
-        elif outcome.result is Result.NOT_SENT and not outcome.code.startswith("secret"):
+        if outcome.code == UNREACHABLE:
             lane.unreachable += 1
-            if lane.unreachable > lane.link.concurrency:
-                lane.broken = "the vendor cannot be reached"
+        if outcome.why is Why.AUTH or lane.unreachable > lane.link.concurrency:
+            lane.broken = lane.broken or _blocked(outcome)
         doubt = outcome.result is Result.AMBIGUOUS
         self.failed += not doubt
         return Errored(step.action, outcome.code, _why(step.action, outcome), in_doubt=doubt)
@@ -314,7 +315,7 @@ class _Run:
     # What follows runs in the workers.
 
     def _look(self, lane: _Lane, units: tuple[_Unit, ...]) -> None:
-        problem = Outcome(Result.NOT_SENT, "", "the vendor did not say whether it exists")
+        problem: Outcome | None = None
         seen: Mapping[Address, Observed] = {}
         try:
             if not self.effects.stop.is_set():
@@ -325,11 +326,13 @@ class _Run:
             problem = Outcome(Result.NOT_SENT, failed.diagnostics[0].id, str(failed))
         except Exception as bug:
             problem = Outcome(Result.NOT_SENT, "bug", f"{type(bug).__name__} in reconciler itself")
+        untold = problem or Outcome(Result.NOT_SENT, "", "the vendor did not say if it exists")
         for unit in units:
             unit.seen = seen.get(unit.address)
             if unit.seen is None:
-                unit.unread = Outcome(Result.NOT_SENT, problem.code, problem.message, problem.why)
-        self.inbox.put(_Looked(lane, units))
+                unit.unread = Outcome(Result.NOT_SENT, untold.code, untold.message, untold.why)
+        stops = problem and (problem.why is Why.AUTH or problem.code == UNREACHABLE)
+        self.inbox.put(_Looked(lane, units, problem if stops else None))
 
     def _guarded(self, job: Callable[[_Lane, tuple[_Unit, ...]], None], lane: _Lane,
                  units: tuple[_Unit, ...]) -> None:
@@ -386,6 +389,14 @@ class _Run:
 
 def _take(items: Iterator[T], most: int) -> list[T]:
     return list(islice(items, most))
+
+
+def _blocked(outcome: Outcome) -> str:
+    """Return why no call of a lane can get through."""
+    what = ("the vendor refuses the credentials" if outcome.why is Why.AUTH
+            else "the vendor cannot be reached")
+    told = " ".join(part for part in (outcome.code, outcome.message) if part)
+    return f"{what} ({told})"
 
 
 def _absent(unit: _Unit) -> bool:

@@ -12,7 +12,7 @@ import yaml
 
 from reconciler.cli.arguments import _COMMANDS
 from reconciler.emulator import Settings, running
-from reconciler.errors import Exit
+from reconciler.exits import Exit
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from reconciler.cli.session import Session, allowed, monotonic, new_id, now, sec
 from reconciler.cli.show import load
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import Refused, Stale, UsageError
-from reconciler.events import Event, Noted, Summary
+from reconciler.events import Event, Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.planfile import check
 from reconciler.settle import settle
@@ -42,8 +42,10 @@ def run(arguments: Namespace, console: Console) -> int:
                             "terminal to ask at", hint="pass --auto-approve, or a saved plan")
     reporter = Reporter(console, json=arguments.format == "json")
     with Session(arguments, console) as session:
-        holder = session.holder("apply")
-        with session.store.lock(holder, seconds(arguments.lock_timeout)) as writer:
+        holder, patience = session.holder("apply"), seconds(arguments.lock_timeout)
+        if patience and (held := session.store.held()):
+            reporter.tell(Waiting(held))
+        with session.store.lock(holder, patience) as writer:
             return _Applying(session, arguments, console, reporter, writer, allow).run(saved)
 
 
@@ -70,8 +72,9 @@ class _Applying:
                            f"{expected}.", hint="review the new plan: reconciler plan")
         self._judge(planned, told=saved is None)
         if not planned.actions:
-            self._finish(Summary(), quiet=not settled)
-            return Exit.DONE
+            left = len(self.session.store.unresolved())
+            self._finish(Summary(in_doubt=left), quiet=not (settled or left))
+            return Exit.PARTIAL if left else Exit.DONE
         if saved is None and not self.arguments.auto_approve and not self.console.confirm(
                 "Do these things at the vendors?"):
             self.console.print("Nothing was done.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
@@ -39,6 +40,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
         chosen = words[command]
         words[command + 1:command + 1] = _from_environment(chosen, environ)
     arguments = _parser(chosen).parse_args(words)
+    for name in ("out", "planfile", "snapshot", "data", "keep"):
+        # As with Terraform's -chdir, relative names are beneath that folder.
+        if getattr(arguments, name, None) and arguments.chdir != ".":
+            setattr(arguments, name, os.path.join(arguments.chdir, getattr(arguments, name)))
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
@@ -117,7 +122,7 @@ def _allow(parser: argparse.ArgumentParser) -> None:
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
-    parser.add_argument("--state", metavar="SNAPSHOT",
+    parser.add_argument("--state", metavar="SNAPSHOT", dest="snapshot",
                         help="plan against a pulled snapshot instead of the store")
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")

@@ -69,8 +69,8 @@ def run(arguments: Namespace, console: Console) -> int:
             raise _missing(problem) from None
         console.print("")
         if arguments.keep:
-            console.print(f"The workspace is kept in {folder}. Its vendor is gone; start one with:\n"
-                          "  reconciler emulator --port 8900    (and set `endpoint` to it)")
+            console.print(f"The workspace is kept in {folder}. Its vendor is gone; start one "
+                          "with:\n  reconciler emulator --port 8900    (and set `endpoint` to it)")
         else:
             console.print("That was the whole story, on loopback; nothing of it is left behind. "
                           "Your own:\n  reconciler --chdir my-im init")

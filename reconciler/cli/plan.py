@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def run(arguments: Namespace, console: Console) -> int:
     """Plan, print, save; 4 where a limit or rule refuses, 2 for changes if asked."""
     allow = allowed(arguments.allow)
-    if arguments.state and arguments.refresh:
+    if arguments.snapshot and arguments.refresh:
         raise UsageError.of("usage", "--state and --refresh exclude each other",
                             hint="a snapshot is planned against as it is")
     with Session(arguments, console) as session:
@@ -83,19 +83,19 @@ def show(planned: Plan, judged: Judgement, format: str, console: Console) -> Non
 
 
 def _recorded(session: Session, arguments: Namespace) -> Reader:
-    if not arguments.state:
+    if not arguments.snapshot:
         return session.store
     from reconciler.snapshot import decode
 
     try:
-        data = Path(arguments.state).read_bytes()
+        data = Path(arguments.snapshot).read_bytes()
     except OSError as problem:
-        raise StateError.of("no-snapshot", f"{arguments.state} cannot be read",
+        raise StateError.of("no-snapshot", f"{arguments.snapshot} cannot be read",
                             detail=f"{problem.strerror}.") from None
-    snapshot = decode(data, arguments.state)
+    snapshot = decode(data, arguments.snapshot)
     if snapshot.who.workspace != session.workspace.name:
         raise Refused.of(
-            "wrong-workspace", f"{arguments.state} is a snapshot of workspace "
+            "wrong-workspace", f"{arguments.snapshot} is a snapshot of workspace "
             f"{snapshot.who.workspace}, this is {session.workspace.name}")
     return snapshot
 

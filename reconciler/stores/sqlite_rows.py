@@ -113,7 +113,8 @@ def body(record: Record) -> Body:
     """Return what makes two records equal: all but its version, time and run."""
     seen = record.observed
     return (encode(record.document), int(record.banned),
-            canonical(seen.to_json()) if seen else None, record.token_key, canonical(record.waiting))
+            canonical(seen.to_json()) if seen else None, record.token_key,
+            canonical(record.waiting))
 
 
 def body_of(row: Row) -> Body:

@@ -1,0 +1,164 @@
+"""Settle: what earlier runs left in doubt, decided by reading."""
+
+from __future__ import annotations
+
+import pytest
+from core_accounts import TOKEN, account, planned, record, where
+from core_store import Memory
+from core_vendor import Shop
+
+from reconciler.changes import Kind, to_json
+from reconciler.events import Settled
+from reconciler.settle import settle
+from reconciler.state import Intent, Status
+
+A, B = {"name": "A"}, {"name": "B"}
+
+
+def doubtful(desired, *records, absent=True):
+    """Return a shop whose store holds the intents of a plan that nobody saw the end of."""
+    one = Shop(Memory(*records))
+    plan = planned(desired, one.store)
+    one.store.intend([Intent(f"old-{n}", "run-0", action.address, to_json(action),
+                             absent and action.kind == "create")
+                      for n, action in enumerate(plan.actions)])
+    return one
+
+
+def settled(one):
+    return [(str(e.kind), e.held) for e in settle(one.store, one.store, one.links)]
+
+
+class TestFound:
+    def test_a_create_that_was_known_absent_is_ours(self):
+        """Absent before, intent written, there now: it is recorded as created."""
+        one = doubtful([account("a", profile=A, labels={"t": "x"})])
+        one.vendor.put("a", profile=A)
+        assert list(settle(one.store, one.store, one.links)) == [
+            Settled(where("a"), Kind.CREATE, True)]
+        assert one.store.record("a").document == {"profile": A, "labels": {"t": "x"}}
+        assert one.store.status("create", "a") is Status.CONFIRMED
+
+    @pytest.mark.parametrize(("desired", "held", "vendor", "kind"), [
+        (account("a", ban={"reason": "x"}), record("a"), {"banned": True}, "block"),
+        (account("a"), record("a", ban={}), {"banned": False}, "unblock"),
+        (account("a", profile=B), record("a", profile=A), {"profile": B}, "update"),
+    ])
+    def test_what_the_vendor_holds_is_recorded_as_done(self, desired, held, vendor, kind):
+        """A block, unblock or update whose value is there is confirmed, record included."""
+        one = doubtful([desired], held)
+        one.vendor.put("a", **vendor)
+        assert settled(one) == [(kind, True)]
+        assert planned([desired], one.store).actions == ()
+
+    def test_steps_of_one_account_are_judged_one_by_one(self):
+        """Created and not yet blocked: the create is confirmed, the block is planned again."""
+        mine = account("a", profile=A, ban={})
+        one = doubtful([mine])
+        one.vendor.put("a", profile=A)
+        assert settled(one) == [("create", True), ("block", False)]
+        assert [str(a.kind) for a in planned([mine], one.store).actions] == ["block"]
+
+    def test_another_runs_token_has_no_fingerprint(self):
+        """What a token resolves to now is not what was sent then, so it is not claimed."""
+        one = doubtful([account("a", token=TOKEN)])
+        one.vendor.put("a")
+        one.vendor.secrets["env:IM_TOKEN_BOT"] = "changed since"
+        assert settled(one) == [("create", True)]
+        assert one.store.record("a").token_key == ""
+        assert one.store.record("a").document == {"token": TOKEN}
+
+
+class TestNotFound:
+    @pytest.mark.parametrize(("desired", "held", "vendor"), [
+        (account("a", ban={}), record("a"), {"banned": False}),
+        (account("a"), record("a", ban={}), {"banned": True}),
+        (account("a", profile=B), record("a", profile=A), {"profile": A}),
+        (account("a", profile=B, token=TOKEN), record("a", profile=A), {"profile": B}),
+    ])
+    def test_what_is_not_there_or_cannot_be_read_is_planned_again(self, desired, held, vendor):
+        """The record stays as it was, nothing is sent, and the plan is the same again."""
+        one = doubtful([desired], held)
+        one.vendor.put("a", **vendor)
+        before = [(a.kind, a.changes) for a in planned([desired], one.store).actions]
+        ((_, found),) = settled(one)
+        assert not found
+        assert one.store.unresolved() == ()
+        assert one.vendor.mutations == []
+        assert [(a.kind, a.changes) for a in planned([desired], one.store).actions] == before
+
+    def test_a_create_that_is_not_there_is_made_next_time(self):
+        """Nothing found, nothing recorded."""
+        one = doubtful([account("a")])
+        assert settled(one) == [("create", False)]
+        assert one.store.record("a") is None
+
+    def test_an_account_not_known_to_be_absent_is_not_claimed(self):
+        """Somebody else's account with the wanted id is left alone, its ban as well."""
+        one = doubtful([account("a", ban={})], absent=False)
+        one.vendor.put("a", banned=True)
+        assert settled(one) == [("create", False), ("block", False)]
+        assert one.store.record("a") is None
+
+    def test_a_forget_is_planned_again(self):
+        """Bookkeeping that was not committed did not happen."""
+        one = doubtful([account("b")], record("a"), record("b"))
+        one.vendor.put("a")
+        assert settled(one) == [("forget", False)]
+        assert one.store.record("a") is not None
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize("fault", ["before", "broken", "unsent", 403, 416])
+    def test_what_cannot_be_read_stays_in_doubt(self, fault):
+        """A vendor that does not answer decides nothing."""
+        one = doubtful([account("a", ban={})], record("a"))
+        one.vendor.put("a", banned=True)
+        one.vendor.fault = lambda request: fault
+        assert settled(one) == []
+        assert len(one.store.unresolved()) == 1
+        one.vendor.fault = lambda request: None
+        assert settled(one) == [("block", True)]
+
+    def test_an_id_the_vendor_says_nothing_of_stays_in_doubt(self):
+        """An answer that leaves one account out decides the others only."""
+        one = doubtful([account("a", ban={}), account("b", ban={})], record("a"), record("b"))
+        for id in "ab":
+            one.vendor.put(id, banned=True)
+        real = one.vendor.perform
+
+        def perform(request, body):
+            said = real(request, body)
+            said["data"]["success_list"] = [
+                item for item in said["data"]["success_list"] if item["account_id"] != "a"]
+            return said
+
+        one.vendor.perform = perform
+        assert settled(one) == [("block", True)]
+        assert [intent.address for intent in one.store.unresolved()] == ["cn/a"]
+
+    def test_an_app_that_left_the_workspace_decides_nothing(self):
+        """Without a link nobody can be asked."""
+        one = doubtful([account("a", ban={})], record("a"))
+        one.links.clear()
+        assert settled(one) == []
+        assert len(one.store.unresolved()) == 1
+
+
+def test_nothing_in_doubt_asks_nobody():
+    """Settling a clean state sends nothing and writes nothing."""
+    one = Shop(Memory(record("a")))
+    assert settled(one) == []
+    assert (one.vendor.log, one.store.log) == ([], [])
+
+
+def test_a_run_settles_before_it_ends_and_the_next_one_goes_on():
+    """A doubt is decided once; what it left open is done by the next apply."""
+    mine = account("a", profile=A, ban={})
+    one = doubtful([mine])
+    one.vendor.put("a", profile=A)
+    assert settled(one) == [("create", True), ("block", False)]
+    events = one.apply(planned([mine], one.store))
+    assert events[-1].complete
+    assert one.vendor.creates == {}
+    assert planned([mine], one.store).actions == ()
