@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from reconciler.errors import ConfigError
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file with mode 0600 by way of a temporary one beside it; durable on return.
 
     Raises ConfigError if it cannot be written; what stood there before then still stands.
@@ -18,7 +19,7 @@ def write_private(path: Path, data: bytes) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -282,8 +282,12 @@ class Writer(Protocol):
     Every method raises `Locked` when the lock was lost, and then has written nothing.
     """
 
-    def begin(self, run: Run) -> None:
-        """Record the run that the following writes belong to."""
+    def begin(self, run: Run, lineage: str = "") -> None:
+        """Record the run that the following writes belong to.
+
+        A state that was never written goes on with `lineage` where one is given, else with a new
+        one; any other state keeps its own.
+        """
         ...
 
     def bind(self, apps: Mapping[str, str]) -> None:

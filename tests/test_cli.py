@@ -581,6 +581,61 @@ def test_plan_against_a_snapshot(applied: World) -> None:
     assert "hello" not in redacted.read_text()
 
 
+def test_push_into_an_empty_workspace(applied: World, tmp_path: Path) -> None:
+    """A snapshot pushed into an empty workspace plans no changes, tokens included."""
+    applied.accounts(TWO + "  token: {from: env:IM_TOKEN_A, version: 3}\n")
+    applied.run("apply", "--auto-approve")
+    snapshot = applied.run("state", "pull").out
+    other = World(tmp_path / "other", applied.endpoint)
+    other.accounts(TWO + "  token: {from: env:IM_TOKEN_A, version: 3}\n")
+    file = str(other.write("pulled.json", snapshot))
+
+    unasked = other.run("state", "push", file)
+    pushed = other.run("state", "push", file, "--auto-approve")
+
+    assert (unasked.code, pushed.code) == (64, 0)
+    assert other.run("plan").last == "No changes. 2 accounts as recorded."
+    assert other.run("drift").code == 0
+
+
+def test_push_refuses_what_is_older_or_other(applied: World) -> None:
+    """An older snapshot is not pushed, only restored; an edited or redacted one is refused."""
+    old = applied.write("old.json", applied.run("state", "pull").out)
+    applied.accounts(TWO.replace("Bob", "Bobby"))
+    applied.run("apply", "--auto-approve")
+    edited = applied.write("edited.json", old.read_text().replace("Alice", "Alicia"))
+    redacted = applied.write("redacted.json", applied.run("state", "pull", "--redact").out)
+
+    for file in (old, edited, redacted):
+        assert applied.run("state", "push", str(file), "--auto-approve").code == 1
+    serial = applied.serial()
+    restored = applied.run("state", "restore", str(old), "--auto-approve")
+
+    assert restored.code == 0
+    assert applied.run("state", "show", "cn-prod/bob", "--json").json["attributes"]["profile"][
+        "name"] == "Bob"
+    assert applied.serial() == serial + 1
+
+
+def test_backup_and_restore_of_a_damaged_state(applied: World) -> None:
+    """A backup brings a state back that was damaged, and keeps what was there aside."""
+    before = applied.run("state", "pull").json["accounts"]
+    backup = applied.run("state", "backup").out.split()[-1]
+    (applied.root / ".reconciler/state.db").write_bytes(b"")
+    broken = applied.run("plan")
+
+    restored = applied.run("state", "restore", backup, "--auto-approve")
+
+    after = applied.run("state", "pull").json["accounts"]
+    assert broken.code == 1
+    assert "state restore" in broken.err
+    assert restored.code == 0, restored.err
+    assert [one["attributes"] for one in after] == [one["attributes"] for one in before]
+    assert applied.run("plan").last.startswith("No changes.")
+    assert stat.S_IMODE(Path(backup).stat().st_mode) == 0o600
+    assert applied.run("state", "restore", backup, "--auto-approve").code == 0
+
+
 def test_history(applied: World) -> None:
     """History tells who did what to an account, in which run, and how it ended."""
     applied.accounts(TWO + "  banned: {reason: spam}\n")

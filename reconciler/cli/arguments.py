@@ -178,7 +178,12 @@ def _state(parser: argparse.ArgumentParser) -> None:
     move = part("mv", "move an account, or every account of a provider, to another address")
     move.add_argument("old", metavar="A")
     move.add_argument("new", metavar="B")
-    for one in (drop, move):
+    push = part("push", "replace the recorded accounts by a newer snapshot of the same state")
+    restore = part("restore", "go back to a snapshot or backup; the serial goes on rising")
+    for one in (push, restore):
+        one.add_argument("snapshot", metavar="FILE")
+    part("backup", "write a snapshot into .reconciler/backups")
+    for one in (drop, move, push, restore):
         _approve(one)
         _lock_timeout(one)
     pull = part("pull", "print the whole state as a snapshot")

@@ -42,7 +42,7 @@ def run(arguments: Namespace, console: Console) -> int:
         if arguments.out:
             from reconciler.planfile import encode
 
-            write_private(Path(arguments.out), encode(planned, __version__, judged.approvals))
+            write_private(Path(arguments.out), [encode(planned, __version__, judged.approvals)])
     if refused(planned, judged):
         return Exit.REFUSED
     return Exit.CHANGES if arguments.detailed_exitcode and planned.actions else Exit.DONE

@@ -5,16 +5,22 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, seconds
+from reconciler.cli.session import Session, now, seconds
 from reconciler.errors import StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.state import Record
+from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text
 from reconciler.views.words import number
+
+if TYPE_CHECKING:
+    from reconciler.snapshot import Snapshot
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -118,6 +124,86 @@ def _pull(session: Session, arguments: Namespace, console: Console) -> int:
     return Exit.DONE
 
 
+def _backup(session: Session, _arguments: Namespace, console: Console) -> int:
+    from reconciler.files import write_private
+    from reconciler.snapshot import encode
+
+    stamp = to_text(now()).replace(":", "")
+    path = session.root / ".reconciler/backups" / f"{session.store.identity().serial}-{stamp}.json"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists():
+        raise StateError.of("exists", f"{path} exists already", hint="wait a second and try again")
+    write_private(path, encode(session.store))
+    console.print(f"Wrote {path}")
+    return Exit.DONE
+
+
+def _push(session: Session, arguments: Namespace, console: Console) -> int:
+    """Replace what is recorded by a snapshot that is not older, of the same state or of none."""
+    snapshot = _snapshot(session, arguments.snapshot)
+    here = session.store.identity()
+    if here.serial > snapshot.who.serial and here.lineage:
+        raise StateError.of(
+            "older", f"{arguments.snapshot} has serial {snapshot.who.serial}, recorded is "
+            f"{here.serial}", hint="to go back on purpose: reconciler state restore FILE")
+    return _replace(session, arguments, console, snapshot, "state push")
+
+
+def _restore(session: Session, arguments: Namespace, console: Console) -> int:
+    """Go back to a snapshot, also where the state itself is beyond use."""
+    from reconciler.stores import set_aside
+
+    snapshot = _snapshot(session, arguments.snapshot)
+    try:
+        session.store.identity()
+    except StateError as problem:
+        console.findings(problem.diagnostics)
+        _ask(arguments, console, "Move the unusable state aside and start from the snapshot?")
+        arguments.auto_approve = True
+        kept = set_aside(session.workspace.state, session.root)
+        console.say(f"The unusable state was moved to {kept}; what was in doubt is only in there.")
+        session.__dict__.pop("store", None)
+    return _replace(session, arguments, console, snapshot, "state restore")
+
+
+def _snapshot(session: Session, name: str) -> Snapshot:
+    from reconciler.snapshot import decode
+
+    try:
+        snapshot = decode(Path(name).read_bytes(), name)
+    except OSError as problem:
+        raise StateError.of("no-snapshot", f"{name} cannot be read",
+                            detail=f"{problem.strerror}.") from None
+    if snapshot.who.workspace != session.workspace.name:
+        raise StateError.of("wrong-workspace", f"{name} belongs to workspace "
+                            f"{snapshot.who.workspace}, this is {session.workspace.name}")
+    if snapshot.redacted:
+        raise StateError.of("redacted", f"{name} is redacted, so it cannot become the state")
+    return snapshot
+
+
+def _replace(session: Session, arguments: Namespace, console: Console, snapshot: Snapshot,
+             operation: str) -> int:
+    store = session.store
+    here = store.identity()
+    if here.lineage and here.serial and here.lineage != snapshot.who.lineage:
+        raise StateError.of(
+            "other-lineage", f"{arguments.snapshot} is a snapshot of another state",
+            detail=f"Its lineage is {snapshot.who.lineage}, recorded is {here.lineage}.")
+    gone = [where for where, _ in store.index() if where not in snapshot.accounts]
+    _ask(arguments, console, f"Record the {number(len(snapshot.accounts), 'account')} of "
+         f"{arguments.snapshot} and drop {number(len(gone), 'other')}?")
+    with store.lock(session.holder(operation), seconds(arguments.lock_timeout)) as writer:
+        writer.begin(session.run(operation), snapshot.who.lineage)
+        writer.bind(snapshot.bound)
+        records = list(snapshot.accounts.values())
+        for start in range(0, len(records), 5000):
+            writer.save(records[start:start + 5000], (), operation)
+        writer.save((), gone, operation)
+    console.print(f"Recorded {number(len(records), 'account')}, dropped {len(gone)}.")
+    return Exit.DONE
+
+
 def _history(session: Session, arguments: Namespace, console: Console) -> int:
     where = session.address(arguments.address) if arguments.address else None
     for entry in session.store.history(where):
@@ -129,5 +215,6 @@ def _history(session: Session, arguments: Namespace, console: Console) -> int:
 
 
 _PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
-    "list": _list, "show": _show, "rm": _rm, "mv": _mv, "pull": _pull, "history": _history,
+    "list": _list, "show": _show, "rm": _rm, "mv": _mv, "pull": _pull, "push": _push,
+    "backup": _backup, "restore": _restore, "history": _history,
 }

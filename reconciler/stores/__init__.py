@@ -27,3 +27,20 @@ def open_store(settings: StateSettings, root: Path, workspace: str,
     raise StateError.of(
         "unknown-backend", f"the state backend {settings.backend!r} is not known to this version",
         hint=f"This version has: {', '.join(BACKENDS)}.")
+
+
+def set_aside(settings: StateSettings, root: Path) -> Path:
+    """Move recorded state that cannot be used out of the way; return the folder it is in now.
+
+    Raises StateError where the backend has nothing that could be moved.
+    """
+    if settings.backend != "sqlite":
+        raise StateError.of("unmovable", "this state is not a file that could be moved aside")
+    place = root / settings.path
+    folder = place.with_name(f"{place.name}.damaged-{time.time_ns()}")
+    folder.mkdir(mode=0o700)
+    for end in ("", "-wal", "-shm", ".high-water"):
+        file = place.with_name(place.name + end)
+        if file.is_symlink() or file.exists():
+            file.rename(folder / file.name)
+    return folder

@@ -80,9 +80,12 @@ class SqliteWriter:
             with self._mutex, told(self._file.path):
                 self._lease.renew(self._connection)
 
-    def begin(self, run: Run) -> None:
-        """Record the run that the following writes belong to; again with the same run is fine."""
-        with self._write(run.id) as meta:
+    def begin(self, run: Run, lineage: str = "") -> None:
+        """Record the run that the following writes belong to; again with the same run is fine.
+
+        A state that was never written goes on with `lineage`, else with a new one.
+        """
+        with self._write(run.id, lineage) as meta:
             add_run(self._connection, run)
             write_meta(self._connection, meta)
         self._run = run.id
@@ -201,7 +204,7 @@ class SqliteWriter:
         return moment(self._clock())
 
     @contextmanager
-    def _write(self, run: str) -> Iterator[Meta]:
+    def _write(self, run: str, lineage: str = "") -> Iterator[Meta]:
         """Open a transaction under the fence and give it the meta row, with its lineage."""
         if not run:
             raise StateError.of("state-no-run", "a write needs a run, and none was begun")
@@ -214,7 +217,7 @@ class SqliteWriter:
                 meta = read_meta(self._connection)
                 first = not meta.lineage
                 if first:
-                    lineage = str(uuid.uuid4())
+                    lineage = lineage or str(uuid.uuid4())
                     meta = replace(meta, lineage=lineage, tip=digest(lineage.encode()))
                 yield meta
             self._wrote = True
