@@ -79,8 +79,12 @@ class Observed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON shape kept in state."""
-        return {"exists": self.exists, "profile": dict(self.profile),
-                "configuration": dict(self.configuration), "banned": self.banned}
+        return {
+            "exists": self.exists,
+            "profile": dict(self.profile),
+            "configuration": dict(self.configuration),
+            "banned": self.banned,
+        }
 
     def holding(self, path: str, value: Any) -> Observed:
         """Return the same sight with one field (`profile.x`, `configuration.x`, `banned`) set."""

@@ -116,8 +116,14 @@ class _Back(NamedTuple):
 _Message: TypeAlias = _Looked | _Ended | _Back
 
 
-def apply(plan: Plan, recorded: Reader, writer: Writer, links: Mapping[str, Link], run: Run,
-          effects: Effects) -> Iterator[Event]:
+def apply(
+    plan: Plan,
+    recorded: Reader,
+    writer: Writer,
+    links: Mapping[str, Link],
+    run: Run,
+    effects: Effects,
+) -> Iterator[Event]:
     """Carry out a plan that was guarded and is fresh; yield events, the last one a `Summary`.
 
     Intents are durable before their first byte; outcomes and records are committed in groups
@@ -136,16 +142,26 @@ def apply(plan: Plan, recorded: Reader, writer: Writer, links: Mapping[str, Link
 class _Run:
     """The main thread of one apply: it alone touches the store; workers only talk to vendors."""
 
-    def __init__(self, plan: Plan, recorded: Reader, writer: Writer, links: Mapping[str, Link],
-                 run: Run, effects: Effects) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        recorded: Reader,
+        writer: Writer,
+        links: Mapping[str, Link],
+        run: Run,
+        effects: Effects,
+    ) -> None:
         self.recorded, self.writer, self.links, self.run = recorded, writer, links, run
         self.effects = effects
         self.inbox: SimpleQueue[_Message] = SimpleQueue()
         self.applied: Counter[Kind] = Counter()
         self.failed = self.skipped = 0
         self.lanes = tuple(
-            _Lane(links[name], ThreadPoolExecutor(links[name].concurrency, f"apply-{name}"),
-                  self._units(tuple(actions)))
+            _Lane(
+                links[name],
+                ThreadPoolExecutor(links[name].concurrency, f"apply-{name}"),
+                self._units(tuple(actions)),
+            )
             for name, actions in groupby(plan.actions, key=lambda action: split(action.address)[0])
         )
 
@@ -179,9 +195,13 @@ class _Run:
                 self.applied[event.kind] += event.held
                 self.failed += not event.held
                 yield event
-        yield Summary(dict(self.applied), self.failed, self.skipped,
-                      in_doubt=len(self.recorded.unresolved()),
-                      interrupted=self.effects.stop.is_set())
+        yield Summary(
+            dict(self.applied),
+            self.failed,
+            self.skipped,
+            in_doubt=len(self.recorded.unresolved()),
+            interrupted=self.effects.stop.is_set(),
+        )
 
     def _feed(self, lane: _Lane) -> Iterator[Event]:
         """Keep a lane supplied: have read what must be read, write intents, hand out work."""
@@ -303,8 +323,12 @@ class _Run:
         left = [*lane.ready, *lane.units]
         lane.ready.clear()
         lane.drained = True
-        if settlements := [Settlement(step.intent, Status.NOT_SENT, "", because)
-                           for unit in left if unit.intended for step in unit.steps]:
+        if settlements := [
+            Settlement(step.intent, Status.NOT_SENT, "", because)
+            for unit in left
+            if unit.intended
+            for step in unit.steps
+        ]:
             self.writer.settle(settlements)
         yield from (self._skipped(step.action, because) for unit in left for step in unit.steps)
 
@@ -334,8 +358,9 @@ class _Run:
         stops = problem and (problem.why is Why.AUTH or problem.code == UNREACHABLE)
         self.inbox.put(_Looked(lane, units, problem if stops else None))
 
-    def _guarded(self, job: Callable[[_Lane, tuple[_Unit, ...]], None], lane: _Lane,
-                 units: tuple[_Unit, ...]) -> None:
+    def _guarded(
+        self, job: Callable[[_Lane, tuple[_Unit, ...]], None], lane: _Lane, units: tuple[_Unit, ...]
+    ) -> None:
         """Run a job and always give its accounts back; a bug fails an account, not the run."""
         try:
             if not (lane.broken or self.effects.stop.is_set()):
@@ -393,8 +418,11 @@ def _take(items: Iterator[T], most: int) -> list[T]:
 
 def _blocked(outcome: Outcome) -> str:
     """Return why no call of a lane can get through."""
-    what = ("the vendor refuses the credentials" if outcome.why is Why.AUTH
-            else "the vendor cannot be reached")
+    what = (
+        "the vendor refuses the credentials"
+        if outcome.why is Why.AUTH
+        else "the vendor cannot be reached"
+    )
     told = " ".join(part for part in (outcome.code, outcome.message) if part)
     return f"{what} ({told})"
 
@@ -404,30 +432,44 @@ def _absent(unit: _Unit) -> bool:
 
 
 _STATUS = {
-    Result.CONFIRMED: Status.CONFIRMED, Result.REJECTED: Status.REJECTED,
-    Result.NOT_SENT: Status.NOT_SENT, Result.AMBIGUOUS: Status.AMBIGUOUS,
+    Result.CONFIRMED: Status.CONFIRMED,
+    Result.REJECTED: Status.REJECTED,
+    Result.NOT_SENT: Status.NOT_SENT,
+    Result.AMBIGUOUS: Status.AMBIGUOUS,
 }
 
 
 def _settlement(step: _Step, carried: Carried) -> Settlement:
     outcome, action = carried.outcome, step.action
     forget = action.address if isinstance(action, Forget) and carried.confirmed else None
-    return Settlement(step.intent, _STATUS[outcome.result], outcome.code,
-                      outcome.message[:MESSAGE], None if forget else carried.record, forget)
+    return Settlement(
+        step.intent,
+        _STATUS[outcome.result],
+        outcome.code,
+        outcome.message[:MESSAGE],
+        None if forget else carried.record,
+        forget,
+    )
 
 
 def _why(action: Action, outcome: Outcome) -> str:
     """Return the message of a failed action, with what to do where we know it."""
     match outcome.why:
         case Why.EXISTS:
-            return (f"{action.address} already exists at the vendor and is not recorded; it was "
-                    f"left as it is. Take it over with: reconciler import {action.address} "
-                    "(or write `adopt: true`)")
+            return (
+                f"{action.address} already exists at the vendor and is not recorded; it was "
+                f"left as it is. Take it over with: reconciler import {action.address} "
+                "(or write `adopt: true`)"
+            )
         case Why.MISSING if not isinstance(action, Adopt):
-            return (f"{action.address} does not exist at the vendor ({outcome.code}); "
-                    "run: reconciler plan --refresh")
+            return (
+                f"{action.address} does not exist at the vendor ({outcome.code}); "
+                "run: reconciler plan --refresh"
+            )
         case Why.BANNED:
-            return (f"{action.address} is banned at the vendor, which takes no other operation "
-                    f"({outcome.code}); run: reconciler plan --refresh")
+            return (
+                f"{action.address} is banned at the vendor, which takes no other operation "
+                f"({outcome.code}); run: reconciler plan --refresh"
+            )
         case _:
             return outcome.message or "the vendor refused without a message"

@@ -89,7 +89,7 @@ def look(link: Link, addresses: Sequence[Address]) -> dict[Address, Observed]:
     names = list(ids)
     found: dict[Address, Observed] = {}
     for start in range(0, len(names), size):
-        seen = link.send(link.provider.read(names[start:start + size]))
+        seen = link.send(link.provider.read(names[start : start + size]))
         found.update((ids[name], sight) for name, sight in seen.items())
     return found
 
@@ -105,13 +105,16 @@ def holds(action: Action, seen: Observed) -> bool | None:
         case Block() | Unblock():
             return None if seen.banned is None else seen.banned is isinstance(action, Block)
         case Update():
-            sights = [_held(seen, change.path) for change in action.changes
-                      if at_vendor(change.path)]
+            sights = [
+                _held(seen, change.path) for change in action.changes if at_vendor(change.path)
+            ]
             wants = [change for change in action.changes if at_vendor(change.path)]
             if any(sight is None for sight in sights):
                 return None
-            return all(same(change.path, sight, change.after)
-                       for change, sight in zip(wants, sights, strict=True))
+            return all(
+                same(change.path, sight, change.after)
+                for change, sight in zip(wants, sights, strict=True)
+            )
         case _:
             return True
 
@@ -148,8 +151,11 @@ def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
             ended = link.send(link.provider.create(documents))
         except ReconcilerError as problem:
             ended = dict.fromkeys(documents, _local(problem))
-        outcomes |= {action.address: ended[split(action.address)[1]]
-                     for action in actions if action.address not in outcomes}
+        outcomes |= {
+            action.address: ended[split(action.address)[1]]
+            for action in actions
+            if action.address not in outcomes
+        }
     return outcomes
 
 
@@ -182,9 +188,12 @@ def made(link: Link, action: Create, *, keyed: bool = True) -> Record:
     """
     capabilities = link.provider.capabilities
     document = json.loads(action.document)
-    waiting = tuple(path for path in capabilities.after_login
-                    if flatten(document).get(path, capabilities.field(path).default)
-                    != capabilities.field(path).default)
+    waiting = tuple(
+        path
+        for path in capabilities.after_login
+        if flatten(document).get(path, capabilities.field(path).default)
+        != capabilities.field(path).default
+    )
     fields = {path: value for path, value in flatten(document).items() if path not in waiting}
     token = document.get("token")
     held = unflatten(fields) | ({"token": token} if token else {})
@@ -226,17 +235,24 @@ def _waits(link: Link, action: Action, record: Record) -> tuple[str, ...]:
     capabilities = link.provider.capabilities
     if not isinstance(action, Update) or not record.is_banned:
         return ()
-    return tuple(change.path for change in action.changes
-                 if at_vendor(change.path) and capabilities.waits_while_banned(change.path))
+    return tuple(
+        change.path
+        for change in action.changes
+        if at_vendor(change.path) and capabilities.waits_while_banned(change.path)
+    )
 
 
 def _there(action: Action, seen: Observed | None) -> tuple[str, ...]:
     """Return the paths of an update whose value the vendor was just seen to hold."""
     if seen is None or not isinstance(action, Update):
         return ()
-    return tuple(change.path for change in action.changes if at_vendor(change.path)
-                 and (sight := _held(seen, change.path)) is not None
-                 and same(change.path, sight, change.after))
+    return tuple(
+        change.path
+        for change in action.changes
+        if at_vendor(change.path)
+        and (sight := _held(seen, change.path)) is not None
+        and same(change.path, sight, change.after)
+    )
 
 
 def _narrowed(action: Action, paths: tuple[str, ...]) -> Action:
@@ -249,8 +265,14 @@ def _adopted(action: Adopt, record: Record, seen: Observed | None) -> Carried:
     if seen is None:
         return Carried(Outcome(Result.NOT_SENT, "", "the account could not be read"))
     if not seen.exists:
-        return Carried(Outcome(Result.REJECTED, "", "no such account at the vendor; `adopt: true` "
-                               "takes only accounts that exist", Why.MISSING))
+        return Carried(
+            Outcome(
+                Result.REJECTED,
+                "",
+                "no such account at the vendor; `adopt: true` takes only accounts that exist",
+                Why.MISSING,
+            )
+        )
     return Carried(DONE, record.after(action, seen=seen))
 
 
@@ -289,8 +311,11 @@ def _conversation(link: Link, action: Action, record: Record, *, kick: bool) -> 
         case Unblock():
             return link.provider.unblock(account_id, record.document)
         case _:
-            fields = {change.path: change.after for change in action.changes
-                      if at_vendor(change.path) and change.path != "token"}
+            fields = {
+                change.path: change.after
+                for change in action.changes
+                if at_vendor(change.path) and change.path != "token"
+            }
             token = next((change.token for change in action.changes if change.token), None)
             reference = link.tokens.reference(action.address, token) if token else None
             return link.provider.update(account_id, fields, reference)

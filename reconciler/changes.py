@@ -70,13 +70,19 @@ class Change(NamedTuple):
     @classmethod
     def from_json(cls, shape: Mapping[str, Any]) -> Change:
         """Read the shape of the plan file. Raises KeyError or TypeError if it is not one."""
-        return cls(str(shape["path"]), shape["before"], shape["after"],
-                   bool(shape.get("removed", False)), bool(shape.get("unknown", False)),
-                   shape.get("token"))
+        return cls(
+            str(shape["path"]),
+            shape["before"],
+            shape["after"],
+            bool(shape.get("removed", False)),
+            bool(shape.get("unknown", False)),
+            shape.get("token"),
+        )
 
 
-def token_change(before: Mapping[str, Any] | None, after: Mapping[str, Any],
-                 *, unknown: bool = False) -> Change:
+def token_change(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], *, unknown: bool = False
+) -> Change:
     """Return the change that sets a token anew: versions are shown, values never."""
     shown = f"(v{before['version']})" if before else None
     return Change("token", shown, f"(v{after['version']})", unknown=unknown, token=after)
@@ -104,8 +110,9 @@ class Create(NamedTuple):
     def changes(self) -> tuple[Change, ...]:
         """Every written field, each with no before."""
         document = json.loads(self.document)
-        fields = tuple(Change(path, None, value)
-                       for path, value in sorted(flatten(document).items()))
+        fields = tuple(
+            Change(path, None, value) for path, value in sorted(flatten(document).items())
+        )
         token = document.get("token")
         return (*fields, token_change(None, token)) if token else fields
 
@@ -182,8 +189,11 @@ def at_vendor(path: str) -> bool:
 
 def ban_of(action: Block) -> dict[str, Any]:
     """Return the ban record that a block carries."""
-    return {change.path.removeprefix("banned."): change.after for change in action.changes
-            if change.path.startswith("banned.") and change.after is not None}
+    return {
+        change.path.removeprefix("banned."): change.after
+        for change in action.changes
+        if change.path.startswith("banned.") and change.after is not None
+    }
 
 
 def carried_out(document: Mapping[str, Any], action: Action) -> dict[str, Any]:
@@ -223,9 +233,14 @@ def to_json(action: Action) -> dict[str, Any]:
     """Return the shape of one action in the plan file."""
     provider, account_id = split(action.address)
     shape: dict[str, Any] = {
-        "address": action.address, "provider": provider, "account_id": account_id,
-        "action": str(action.kind), "reason": str(action.reason), "version": action.version,
-        "changes": _fields(action) if isinstance(action, Create)
+        "address": action.address,
+        "provider": provider,
+        "account_id": account_id,
+        "action": str(action.kind),
+        "reason": str(action.reason),
+        "version": action.version,
+        "changes": _fields(action)
+        if isinstance(action, Create)
         else [change.to_json() for change in action.changes],
     }
     if action.file:
@@ -238,7 +253,8 @@ def _fields(action: Create) -> list[dict[str, Any]]:
     document = json.loads(action.document)
     fields: list[dict[str, Any]] = [
         {"path": path, "before": None, "after": value}
-        for path, value in sorted(flatten(document).items())]
+        for path, value in sorted(flatten(document).items())
+    ]
     token = document.get("token")
     return [*fields, token_change(None, token).to_json()] if token else fields
 
@@ -273,7 +289,7 @@ def fingerprint(actions: Iterable[Action]) -> str:
             body = action.document
         else:
             body = canonical([[c.path, c.before, c.after, c.token] for c in action.changes])
-        told.update(b'%s %s %s\n' % (action.kind.encode(), action.address.encode(), body))
+        told.update(b"%s %s %s\n" % (action.kind.encode(), action.address.encode(), body))
     return f"sha256:{told.hexdigest()}"
 
 

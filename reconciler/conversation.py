@@ -141,8 +141,9 @@ class Provider(Protocol):
         """Register accounts by id with profile, configuration and token. Never overwrites one."""
         ...
 
-    def update(self, account_id: str, fields: Mapping[str, Any],
-               token: Reference | None) -> Call[Outcome]:
+    def update(
+        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+    ) -> Call[Outcome]:
         """Set fields by path (`profile.name`, `configuration.…`) to absolute values."""
         ...
 

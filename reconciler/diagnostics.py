@@ -68,20 +68,41 @@ class Diagnostic(NamedTuple):
         return shape
 
 
-def error(id: str, summary: str, *, detail: str = "", hint: str = "",
-          source: Source | None = None, address: str = "") -> Diagnostic:
+def error(
+    id: str,
+    summary: str,
+    *,
+    detail: str = "",
+    hint: str = "",
+    source: Source | None = None,
+    address: str = "",
+) -> Diagnostic:
     """Return a finding of severity error."""
     return Diagnostic(Severity.ERROR, id, summary, detail, hint, source, address)
 
 
-def warning(id: str, summary: str, *, detail: str = "", hint: str = "",
-            source: Source | None = None, address: str = "") -> Diagnostic:
+def warning(
+    id: str,
+    summary: str,
+    *,
+    detail: str = "",
+    hint: str = "",
+    source: Source | None = None,
+    address: str = "",
+) -> Diagnostic:
     """Return a finding of severity warning."""
     return Diagnostic(Severity.WARNING, id, summary, detail, hint, source, address)
 
 
-def info(id: str, summary: str, *, detail: str = "", hint: str = "",
-         source: Source | None = None, address: str = "") -> Diagnostic:
+def info(
+    id: str,
+    summary: str,
+    *,
+    detail: str = "",
+    hint: str = "",
+    source: Source | None = None,
+    address: str = "",
+) -> Diagnostic:
     """Return a finding that only informs."""
     return Diagnostic(Severity.INFO, id, summary, detail, hint, source, address)
 

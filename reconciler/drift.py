@@ -42,8 +42,11 @@ class Drift:
     def summary(self) -> dict[str, int]:
         """Return how many accounts changed, are missing, and are unchanged."""
         missing = sum(1 for one in self.drifted if one.kind == "missing")
-        return {"changed": len(self.drifted) - missing, "missing": missing,
-                "unchanged": self.unchanged}
+        return {
+            "changed": len(self.drifted) - missing,
+            "missing": missing,
+            "unchanged": self.unchanged,
+        }
 
 
 def drift(pairs: Iterable[tuple[Record, Observed | None]]) -> Drift:

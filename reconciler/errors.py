@@ -18,8 +18,15 @@ class ReconcilerError(Exception):
         super().__init__("; ".join(finding.summary for finding in self.diagnostics))
 
     @classmethod
-    def of(cls, id: str, summary: str, *, detail: str = "", hint: str = "",
-           source: Source | None = None) -> ReconcilerError:
+    def of(
+        cls,
+        id: str,
+        summary: str,
+        *,
+        detail: str = "",
+        hint: str = "",
+        source: Source | None = None,
+    ) -> ReconcilerError:
         """Return this error with a single finding."""
         return cls(error(id, summary, detail=detail, hint=hint, source=source))
 

@@ -30,8 +30,9 @@ def write_private(path: Path, pieces: Iterable[bytes]) -> None:
         finally:
             os.close(folder)
     except OSError as problem:
-        raise ConfigError.of("unwritable", f"{path} cannot be written",
-                             detail=f"{problem.strerror}.") from None
+        raise ConfigError.of(
+            "unwritable", f"{path} cannot be written", detail=f"{problem.strerror}."
+        ) from None
     finally:
         if temporary:
             os.unlink(temporary)

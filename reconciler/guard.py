@@ -36,8 +36,13 @@ class Judgement:
     approvals: tuple[Approval, ...] = ()
 
 
-def guard(plan: Plan, recorded: Reader, limits: Mapping[str, Limit], rules: Iterable[Rule],
-          allow: Mapping[str, int]) -> Judgement:
+def guard(
+    plan: Plan,
+    recorded: Reader,
+    limits: Mapping[str, Limit],
+    rules: Iterable[Rule],
+    allow: Mapping[str, int],
+) -> Judgement:
     """Judge a plan; the same at plan and again at apply.
 
     `allow` maps a kind to the exact number of its limited actions; another number opens nothing.
@@ -45,19 +50,32 @@ def guard(plan: Plan, recorded: Reader, limits: Mapping[str, Limit], rules: Iter
     needs them.
     """
     rules = tuple(rules)
-    groups = {where: tuple(actions)
-              for where, actions in groupby(plan.actions, key=lambda action: action.address)}
-    asked = groups if rules else [where for where, actions in groups.items()
-                                  if any(a.kind in (Kind.BLOCK, Kind.FORGET) for a in actions)]
+    groups = {
+        where: tuple(actions)
+        for where, actions in groupby(plan.actions, key=lambda action: action.address)
+    }
+    asked = (
+        groups
+        if rules
+        else [
+            where
+            for where, actions in groups.items()
+            if any(a.kind in (Kind.BLOCK, Kind.FORGET) for a in actions)
+        ]
+    )
     records = {record.address: record for record in recorded.records(asked)}
-    findings = [*_empty(plan, allow), *_limits(plan, groups, records, limits, allow),
-                *_protected(groups, records)]
+    findings = [
+        *_empty(plan, allow),
+        *_limits(plan, groups, records, limits, allow),
+        *_protected(groups, records),
+    ]
     judged, approvals = _rules(plan, groups, records, rules)
     return Judgement((*findings, *judged), approvals)
 
 
-def limited(groups: Mapping[Address, tuple[Action, ...]],
-            records: Mapping[Address, Record]) -> Counter[Kind]:
+def limited(
+    groups: Mapping[Address, tuple[Action, ...]], records: Mapping[Address, Record]
+) -> Counter[Kind]:
     """Count the actions that limits speak of: those on accounts recorded or adopted.
 
     A create with its own block is no outage, also where a run ended between the two, and an
@@ -68,8 +86,11 @@ def limited(groups: Mapping[Address, tuple[Action, ...]],
         record = records.get(where)
         if isinstance(actions[0], Create) or (record and "banned" in record.waiting):
             continue
-        counts.update(action.kind for action in actions if action.kind in LIMITED
-                      and (action.kind is not Kind.UPDATE or calls_vendor(action)))
+        counts.update(
+            action.kind
+            for action in actions
+            if action.kind in LIMITED and (action.kind is not Kind.UPDATE or calls_vendor(action))
+        )
     return counts
 
 
@@ -81,18 +102,24 @@ def allowed(kind: Kind, limit: Limit, recorded: int) -> int | None:
     return max(3, share if limit.count is None else min(limit.count, share))
 
 
-def _limits(plan: Plan, groups: Mapping[Address, tuple[Action, ...]],
-            records: Mapping[Address, Record], limits: Mapping[str, Limit],
-            allow: Mapping[str, int]) -> Iterator[Diagnostic]:
+def _limits(
+    plan: Plan,
+    groups: Mapping[Address, tuple[Action, ...]],
+    records: Mapping[Address, Record],
+    limits: Mapping[str, Limit],
+    allow: Mapping[str, int],
+) -> Iterator[Diagnostic]:
     for kind, count in sorted(limited(groups, records).items()):
         bound = allowed(kind, limits[kind], plan.recorded) if kind in limits else None
         if bound is None or count <= bound or allow.get(kind) == count:
             continue
         given = f"; --allow {kind}={allow[kind]} is another number" if kind in allow else ""
         yield error(
-            "over-limit", f"the plan would {kind} {count} accounts, the limit is {bound}",
+            "over-limit",
+            f"the plan would {kind} {count} accounts, the limit is {bound}",
             detail=f"{plan.recorded} accounts are recorded{given}.",
-            hint=f"if every one of them is meant: --allow {kind}={count}")
+            hint=f"if every one of them is meant: --allow {kind}={count}",
+        )
 
 
 def _empty(plan: Plan, allow: Mapping[str, int]) -> Iterator[Diagnostic]:
@@ -103,41 +130,56 @@ def _empty(plan: Plan, allow: Mapping[str, int]) -> Iterator[Diagnostic]:
         return
     override = " ".join(f"--allow {kind}={count}" for kind, count in sorted(kinds.items()))
     yield error(
-        "empty", f"no account is desired and {plan.recorded} are recorded",
+        "empty",
+        f"no account is desired and {plan.recorded} are recorded",
         detail="An empty set is far more often a wrong path or a failed checkout than a wish.",
-        hint=f"if it is meant: {override}" if override else "check `accounts` in reconciler.yaml")
+        hint=f"if it is meant: {override}" if override else "check `accounts` in reconciler.yaml",
+    )
 
 
-def _protected(groups: Mapping[Address, tuple[Action, ...]],
-               records: Mapping[Address, Record]) -> Iterator[Diagnostic]:
+def _protected(
+    groups: Mapping[Address, tuple[Action, ...]], records: Mapping[Address, Record]
+) -> Iterator[Diagnostic]:
     for where, actions in groups.items():
         harmful = [action for action in actions if action.kind in (Kind.BLOCK, Kind.FORGET)]
         if not harmful:
             continue
         record = records.get(where)
         held = record is not None and bool(record.document.get("protected"))
-        asked = any(change.path == "protected" and change.after is True
-                    for action in actions for change in action.changes)
+        asked = any(
+            change.path == "protected" and change.after is True
+            for action in actions
+            for change in action.changes
+        )
         for action in harmful if held or asked else ():
             yield error(
-                "protected", f"{where} is protected, so the plan may not {action.kind} it",
-                source=_source(action), address=where,
-                hint="set `protected: false`, apply that change alone, then plan again")
+                "protected",
+                f"{where} is protected, so the plan may not {action.kind} it",
+                source=_source(action),
+                address=where,
+                hint="set `protected: false`, apply that change alone, then plan again",
+            )
 
 
 def _source(action: Action) -> Source | None:
     return Source(action.file, action.line) if action.file else None
 
 
-def _rules(plan: Plan, groups: Mapping[Address, tuple[Action, ...]],
-           records: Mapping[Address, Record],
-           rules: tuple[Rule, ...]) -> tuple[tuple[Diagnostic, ...], tuple[Approval, ...]]:
+def _rules(
+    plan: Plan,
+    groups: Mapping[Address, tuple[Action, ...]],
+    records: Mapping[Address, Record],
+    rules: tuple[Rule, ...],
+) -> tuple[tuple[Diagnostic, ...], tuple[Approval, ...]]:
     findings: list[Diagnostic] = []
     approvals: list[Approval] = []
     for rule in rules:
-        hits = [(action, document) for where, actions in groups.items()
-                for action, document in _after(actions, records.get(where))
-                if _matches(rule, action, document)]
+        hits = [
+            (action, document)
+            for where, actions in groups.items()
+            for action, document in _after(actions, records.get(where))
+            if _matches(rule, action, document)
+        ]
         match rule.effect:
             case "approval":
                 if hits:
@@ -146,20 +188,27 @@ def _rules(plan: Plan, groups: Mapping[Address, tuple[Action, ...]],
             case "limit":
                 findings.extend(_rule_limit(rule, len(hits), plan.recorded))
             case _:
-                findings.extend(finding for action, document in hits
-                                for finding in _judge(rule, action, document))
+                findings.extend(
+                    finding
+                    for action, document in hits
+                    for finding in _judge(rule, action, document)
+                )
     return tuple(findings), tuple(approvals)
 
 
-def _after(actions: tuple[Action, ...],
-           record: Record | None) -> Iterator[tuple[Action, Mapping[str, Any]]]:
+def _after(
+    actions: tuple[Action, ...], record: Record | None
+) -> Iterator[tuple[Action, Mapping[str, Any]]]:
     """Yield each action with the account's fields after all of them."""
     document: Mapping[str, Any] = record.document if record else {}
     for action in actions:
         document = carried_out(document, action)
     ban = document.get("ban")
-    fields = {**flatten(document), "banned": ban is not None,
-              **{f"banned.{name}": value for name, value in (ban or {}).items()}}
+    fields = {
+        **flatten(document),
+        "banned": ban is not None,
+        **{f"banned.{name}": value for name, value in (ban or {}).items()},
+    }
     for action in actions:
         yield action, fields
 
@@ -172,8 +221,12 @@ def _matches(rule: Rule, action: Action, fields: Mapping[str, Any]) -> bool:
         if key == "path":
             values = [change.path for change in action.changes]
         else:
-            own = {"account_id": account_id, "provider": provider, "address": action.address,
-                   "reason": str(action.reason)}
+            own = {
+                "account_id": account_id,
+                "provider": provider,
+                "address": action.address,
+                "reason": str(action.reason),
+            }
             value = own.get(key, fields.get(key))
             values = [] if value is None else [_shown(value)]
         if not any(fnmatchcase(value, pattern) for value in values):
@@ -189,20 +242,28 @@ def _judge(rule: Rule, action: Action, fields: Mapping[str, Any]) -> Iterator[Di
     where = f"{action.kind} of {action.address}"
     source = _source(action)
     if rule.effect == "warn":
-        yield warning(f"rule-{rule.id}", f"{where}: {rule.value}", source=source,
-                      address=action.address)
+        yield warning(
+            f"rule-{rule.id}", f"{where}: {rule.value}", source=source, address=action.address
+        )
     elif rule.effect == "deny":
-        yield error(f"rule-{rule.id}", f"{where} is denied by rule {rule.id}: {rule.value}",
-                    source=source, address=action.address,
-                    hint="change the account, or the rule in a reviewed change of its own")
+        yield error(
+            f"rule-{rule.id}",
+            f"{where} is denied by rule {rule.id}: {rule.value}",
+            source=source,
+            address=action.address,
+            hint="change the account, or the rule in a reviewed change of its own",
+        )
     elif not isinstance(action, Adopt):
         for path, wish in rule.value.items():
             held = fields.get(path)
             if held is None or not re.search(wish["pattern"], _shown(held)):
                 yield error(
-                    f"rule-{rule.id}", f"{where}: rule {rule.id} requires {path} to match "
-                    f"{wish['pattern']}", source=source, address=action.address,
-                    detail="It is not written." if held is None else "It is written otherwise.")
+                    f"rule-{rule.id}",
+                    f"{where}: rule {rule.id} requires {path} to match {wish['pattern']}",
+                    source=source,
+                    address=action.address,
+                    detail="It is not written." if held is None else "It is written otherwise.",
+                )
 
 
 def _rule_limit(rule: Rule, hits: int, recorded: int) -> Iterator[Diagnostic]:
@@ -212,5 +273,8 @@ def _rule_limit(rule: Rule, hits: int, recorded: int) -> Iterator[Diagnostic]:
     if "percent" in rule.value:
         bounds.append(int(recorded * rule.value["percent"] // 100))
     if bounds and hits > min(bounds):
-        yield error(f"rule-{rule.id}", f"rule {rule.id} allows {min(bounds)} such actions, "
-                    f"the plan holds {hits}", hint="split the change, or change the rule")
+        yield error(
+            f"rule-{rule.id}",
+            f"rule {rule.id} allows {min(bounds)} such actions, the plan holds {hits}",
+            hint="split the change, or change the rule",
+        )

@@ -73,9 +73,13 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = _Builder(question, doubtful)
     if question.uncompared:
-        builder.findings.append(info(
-            "uncompared", f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
-            detail="The snapshot this plan is made against was redacted."))
+        builder.findings.append(
+            info(
+                "uncompared",
+                f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
+                detail="The snapshot this plan is made against was redacted.",
+            )
+        )
     for account, old in wanted:
         if not old:
             builder.new(account)
@@ -88,12 +92,20 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     unchanged += builder.unchanged
     actions = tuple(sorted(builder.actions, key=in_order))
     return Plan(
-        workspace=identity.workspace, lineage=identity.lineage, serial=identity.serial,
-        created_at=to_text(question.now), as_of=to_text(question.as_of), actions=actions,
-        fingerprint=fingerprint(actions), unchanged=unchanged, recorded=known,
-        refreshed=question.observed is not None, cost=cost(actions, question),
+        workspace=identity.workspace,
+        lineage=identity.lineage,
+        serial=identity.serial,
+        created_at=to_text(question.now),
+        as_of=to_text(question.as_of),
+        actions=actions,
+        fingerprint=fingerprint(actions),
+        unchanged=unchanged,
+        recorded=known,
+        refreshed=question.observed is not None,
+        cost=cost(actions, question),
         diagnostics=tuple(sorted(builder.findings, key=lambda f: (f.address, f.id))),
-        boundary=builder.boundary, desired=total,
+        boundary=builder.boundary,
+        desired=total,
     )
 
 
@@ -109,8 +121,10 @@ def _seen(record: Record, question: Question) -> Record:
 
 
 def _sift(
-    desired: Iterable[Account], index: dict[Address, bytes | None],
-    doubtful: frozenset[Address], question: Question,
+    desired: Iterable[Account],
+    index: dict[Address, bytes | None],
+    doubtful: frozenset[Address],
+    question: Question,
 ) -> tuple[list[tuple[Account, bool]], int, int]:
     """Take every desired account out of the index; return those to look at, and how many came.
 
@@ -138,9 +152,11 @@ _FRESH: Final = b"no digest is this short"
 
 def _closer(account: Account, doubtful: frozenset[Address], question: Question) -> bool:
     """Tell whether an account whose digest agrees must be looked at all the same."""
-    return (account.address in doubtful
-            or (question.observed is not None and account.address in question.observed)
-            or (question.keyed is not None and b'"token":' in account.document))
+    return (
+        account.address in doubtful
+        or (question.observed is not None and account.address in question.observed)
+        or (question.keyed is not None and b'"token":' in account.document)
+    )
 
 
 class _Builder:
@@ -157,8 +173,15 @@ class _Builder:
     def new(self, account: Account) -> None:
         """Plan an account that is not recorded."""
         if b'"ban":' not in account.document and not account.adopt and not self.doubtful:
-            self.actions.append(Create(account.address, Reason.NOT_RECORDED, account.document,
-                                       account.file, account.line))
+            self.actions.append(
+                Create(
+                    account.address,
+                    Reason.NOT_RECORDED,
+                    account.document,
+                    account.file,
+                    account.line,
+                )
+            )
             return
         document = account.written()
         ban = document.pop("ban", None)
@@ -166,9 +189,15 @@ class _Builder:
         if account.adopt:
             self._adopt(account, document)
         else:
-            self.actions.append(Create(
-                account.address, self._reason(account.address, Reason.NOT_RECORDED),
-                canonical(document), account.file, account.line))
+            self.actions.append(
+                Create(
+                    account.address,
+                    self._reason(account.address, Reason.NOT_RECORDED),
+                    canonical(document),
+                    account.file,
+                    account.line,
+                )
+            )
         if banned:
             self._bound(ban)
             changes = _ban_changes(False, True, {}, ban, unknown=account.adopt)
@@ -177,11 +206,17 @@ class _Builder:
 
     def _adopt(self, account: Account, document: Document) -> None:
         fields = flatten(document)
-        noted = tuple(Change(path, None, value) for path, value in sorted(fields.items())
-                      if not at_vendor(path))
+        noted = tuple(
+            Change(path, None, value)
+            for path, value in sorted(fields.items())
+            if not at_vendor(path)
+        )
         self._add(Adopt, account, Reason.ADOPTED, 0, noted)
-        asked = [Change(path, None, value, unknown=True) for path, value in sorted(fields.items())
-                 if at_vendor(path) and path.partition(".")[0] not in account.once]
+        asked = [
+            Change(path, None, value, unknown=True)
+            for path, value in sorted(fields.items())
+            if at_vendor(path) and path.partition(".")[0] not in account.once
+        ]
         if token := document.get("token"):
             asked.append(token_change(None, token, unknown=True))
         if asked:
@@ -193,10 +228,15 @@ class _Builder:
         where, version = record.address, record.version
         reason = self._reason(where, Reason.ABSENT)
         if mode == "error":
-            self.findings.append(error(
-                "absent", f"{where} is recorded and no longer in the YAML",
-                detail="Its on_absent is error, so leaving is refused.", address=where,
-                hint=f"put it back, or run: reconciler state rm {where}"))
+            self.findings.append(
+                error(
+                    "absent",
+                    f"{where} is recorded and no longer in the YAML",
+                    detail="Its on_absent is error, so leaving is refused.",
+                    address=where,
+                    hint=f"put it back, or run: reconciler state rm {where}",
+                )
+            )
         elif mode == "forget":
             self.actions.append(Forget(where, reason, version, ()))
         elif record.is_banned:
@@ -217,38 +257,61 @@ class _Builder:
         actions, findings = len(self.actions), len(self.findings)
         ban_changes = _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
         if has:
-            ban_changes = tuple(change for change in ban_changes
-                                if not change.path.startswith(self.question.uncompared))
+            ban_changes = tuple(
+                change
+                for change in ban_changes
+                if not change.path.startswith(self.question.uncompared)
+            )
         stays, lifted = has and wants, has and not wants
         if lifted:
             self._add(Unblock, account, self._why_unblock(record, ban), record.version, ban_changes)
-        self._update(account, record, document, stays_banned=stays, lifted=lifted,
-                     noted=ban_changes if stays else ())
+        self._update(
+            account,
+            record,
+            document,
+            stays_banned=stays,
+            lifted=lifted,
+            noted=ban_changes if stays else (),
+        )
         if wants and not has:
             reason = Reason.DRIFT if record.banned else Reason.BAN_DECLARED
-            self._add(Block, account, self._reason(account.address, reason), record.version,
-                      ban_changes)
+            self._add(
+                Block, account, self._reason(account.address, reason), record.version, ban_changes
+            )
         if wants and ban and (actions, findings) != (len(self.actions), len(self.findings)):
             self._bound(ban)
         if len(self.actions) == actions:
             self.unchanged += 1
         self._doubt(account.address)
 
-    def _vanished(self, account: Account, document: dict[str, Any], wants: bool,
-                  version: int) -> None:
+    def _vanished(
+        self, account: Account, document: dict[str, Any], wants: bool, version: int
+    ) -> None:
         """Plan an account that is recorded but was seen to be missing at the vendor."""
         if account.adopt:
             self.unchanged += 1
-            self.findings.append(warning(
-                "missing", f"{account.address} does not exist at the vendor any more",
-                detail="It is written with `adopt: true`, so it is never created.",
-                source=account.source, address=account.address,
-                hint=f"remove it from the YAML, or run: reconciler state rm {account.address}"))
+            self.findings.append(
+                warning(
+                    "missing",
+                    f"{account.address} does not exist at the vendor any more",
+                    detail="It is written with `adopt: true`, so it is never created.",
+                    source=account.source,
+                    address=account.address,
+                    hint=f"remove it from the YAML, or run: reconciler state rm {account.address}",
+                )
+            )
             return
         ban = document.pop("ban", None)
-        self.actions.append(Create(
-            account.address, self._reason(account.address, Reason.DRIFT), canonical(document),
-            account.file, account.line, version))
+        self.actions.append(
+            Create(
+                account.address,
+                self._reason(account.address, Reason.DRIFT),
+                canonical(document),
+                account.file,
+                account.line,
+                version,
+            )
+        )
         if wants and ban is not None:
             self._bound(ban)
             changes = _ban_changes(False, True, {}, ban)
@@ -261,37 +324,71 @@ class _Builder:
             reason = Reason.BAN_LIFTED if record.banned else Reason.DRIFT
         return self._reason(record.address, reason)
 
-    def _update(self, account: Account, record: Record, document: Document, *, stays_banned: bool,
-                lifted: bool, noted: tuple[Change, ...]) -> None:
+    def _update(
+        self,
+        account: Account,
+        record: Record,
+        document: Document,
+        *,
+        stays_banned: bool,
+        lifted: bool,
+        noted: tuple[Change, ...],
+    ) -> None:
         """Plan the field changes of a recorded account; what the vendor cannot take now waits."""
         found = list(self._fields(account, record, document))
         found += self._token(account, record, document)
         capabilities = self.question.capabilities[split(account.address)[0]]
-        later = [change for change, _ in found if stays_banned and at_vendor(change.path)
-                 and capabilities.waits_while_banned(change.path)]
+        later = [
+            change
+            for change, _ in found
+            if stays_banned
+            and at_vendor(change.path)
+            and capabilities.waits_while_banned(change.path)
+        ]
         if later:
-            self._wait(account.address, later, "the vendor takes no change of a banned account; "
-                                               "it follows with the unblock")
+            self._wait(
+                account.address,
+                later,
+                "the vendor takes no change of a banned account; it follows with the unblock",
+            )
         now = [(change, reason) for change, reason in found if change not in later]
-        shy = [change for change, _ in now if change.path in record.waiting
-               and change.path in capabilities.after_login]
-        if shy and not lifted and not any(
-                at_vendor(change.path) and change not in shy for change, _ in now):
-            self._wait(account.address, shy, "the vendor takes it only after the account's first "
-                                             "login; it follows with the next change")
+        shy = [
+            change
+            for change, _ in now
+            if change.path in record.waiting and change.path in capabilities.after_login
+        ]
+        if (
+            shy
+            and not lifted
+            and not any(at_vendor(change.path) and change not in shy for change, _ in now)
+        ):
+            self._wait(
+                account.address,
+                shy,
+                "the vendor takes it only after the account's first "
+                "login; it follows with the next change",
+            )
             now = [(change, reason) for change, reason in now if change not in shy]
         if now or noted:
             reasons = {reason for _, reason in now} or {Reason.CONFIG_CHANGED}
             reason = next(reason for reason in _WEIGHT if reason in reasons)
-            self._add(Update, account, self._reason(account.address, reason), record.version,
-                      (*noted, *(change for change, _ in now)))
+            self._add(
+                Update,
+                account,
+                self._reason(account.address, reason),
+                record.version,
+                (*noted, *(change for change, _ in now)),
+            )
 
-    def _fields(self, account: Account, record: Record,
-                document: Document) -> Iterator[tuple[Change, Reason]]:
+    def _fields(
+        self, account: Account, record: Record, document: Document
+    ) -> Iterator[tuple[Change, Reason]]:
         applied, wanted = flatten(record.document), flatten(document)
         capabilities = self.question.capabilities[split(account.address)[0]]
-        current = {path: record.current(path) if at_vendor(path) else value
-                   for path, value in applied.items()}
+        current = {
+            path: record.current(path) if at_vendor(path) else value
+            for path, value in applied.items()
+        }
         for path in wanted:
             if at_vendor(path) and path not in current:
                 seen = record.current(path)
@@ -302,16 +399,21 @@ class _Builder:
                 continue
             if new is not ABSENT:
                 steady = path in applied and same(path, applied[path], new)
-                yield (Change(path, None if old is ABSENT else old, new),
-                       Reason.DRIFT if steady else Reason.CONFIG_CHANGED)
+                yield (
+                    Change(path, None if old is ABSENT else old, new),
+                    Reason.DRIFT if steady else Reason.CONFIG_CHANGED,
+                )
             elif at_vendor(path):
-                yield (Change(path, old, capabilities.field(path).default, removed=True),
-                       Reason.FIELD_REMOVED)
+                yield (
+                    Change(path, old, capabilities.field(path).default, removed=True),
+                    Reason.FIELD_REMOVED,
+                )
             else:
                 yield Change(path, old, None, removed=True), Reason.FIELD_REMOVED
 
-    def _token(self, account: Account, record: Record,
-               document: Document) -> list[tuple[Change, Reason]]:
+    def _token(
+        self, account: Account, record: Record, document: Document
+    ) -> list[tuple[Change, Reason]]:
         wanted, applied = document.get("token"), record.document.get("token")
         if wanted is None:
             return []
@@ -322,20 +424,32 @@ class _Builder:
                 return []
         return [(token_change(applied, wanted), Reason.TOKEN_VERSION)]
 
-    def _add(self, kind: type[Adopt | Update | Block | Unblock], account: Account, reason: Reason,
-             version: int, changes: tuple[Change, ...]) -> None:
+    def _add(
+        self,
+        kind: type[Adopt | Update | Block | Unblock],
+        account: Account,
+        reason: Reason,
+        version: int,
+        changes: tuple[Change, ...],
+    ) -> None:
         self.actions.append(
-            kind(account.address, reason, version, changes, account.file, account.line))
+            kind(account.address, reason, version, changes, account.file, account.line)
+        )
 
     def _reason(self, where: Address, reason: Reason) -> Reason:
         return Reason.IN_DOUBT if where in self.doubtful else reason
 
     def _doubt(self, where: Address) -> None:
         if where in self.doubtful:
-            self.findings.append(warning(
-                "in-doubt", f"{where} has an action whose outcome is not known", address=where,
-                detail="A run was stopped, or a reply was lost, after the request may have left.",
-                hint="the next apply settles it first"))
+            self.findings.append(
+                warning(
+                    "in-doubt",
+                    f"{where} has an action whose outcome is not known",
+                    address=where,
+                    detail="A run was stopped, or a reply was lost, after the request may have left.",
+                    hint="the next apply settles it first",
+                )
+            )
 
     def _wait(self, where: Address, changes: Iterable[Change], why: str) -> None:
         paths = ", ".join(change.path for change in changes)
@@ -348,12 +462,18 @@ class _Builder:
             self.boundary = until
 
 
-_WEIGHT = (Reason.IN_DOUBT, Reason.CONFIG_CHANGED, Reason.FIELD_REMOVED, Reason.DRIFT,
-           Reason.TOKEN_VERSION)
+_WEIGHT = (
+    Reason.IN_DOUBT,
+    Reason.CONFIG_CHANGED,
+    Reason.FIELD_REMOVED,
+    Reason.DRIFT,
+    Reason.TOKEN_VERSION,
+)
 
 
-def _ban_changes(has: bool, wants: bool, old: Mapping[str, Any], new: Mapping[str, Any], *,
-                 unknown: bool = False) -> tuple[Change, ...]:
+def _ban_changes(
+    has: bool, wants: bool, old: Mapping[str, Any], new: Mapping[str, Any], *, unknown: bool = False
+) -> tuple[Change, ...]:
     """Return the changes of a ban: the flag if it turns, then the record's fields that differ.
 
     The record of a ban that neither stands nor shall stand is nobody's concern. A new ban carries
@@ -363,9 +483,14 @@ def _ban_changes(has: bool, wants: bool, old: Mapping[str, Any], new: Mapping[st
         return ()
     if not has:
         old = {path: value for path, value in old.items() if path not in new}
-    fields = tuple(Change(f"banned.{path}", None if before is ABSENT else before,
-                          None if after is ABSENT else after)
-                   for path, before, after in diff(old, new))
+    fields = tuple(
+        Change(
+            f"banned.{path}",
+            None if before is ABSENT else before,
+            None if after is ABSENT else after,
+        )
+        for path, before, after in diff(old, new)
+    )
     if has == wants:
         return fields
     return (Change("banned", None if unknown else has, wants, unknown=unknown), *fields)
@@ -392,8 +517,9 @@ def cost(actions: Iterable[Action], question: Question) -> dict[str, Cost]:
             apis[api] += -(-creates // capabilities.batch.get("create", 1))
         if apis:
             rate = question.rates.get(name)
-            slowest = max(count / (rate or 0.8 * capabilities.rate(api))
-                          for api, count in apis.items())
+            slowest = max(
+                count / (rate or 0.8 * capabilities.rate(api)) for api, count in apis.items()
+            )
             found[name] = Cost(apis.total(), round(slowest, 2))
     return found
 
@@ -403,5 +529,9 @@ def _apis(action: Action, capabilities: Capabilities) -> Iterable[str]:
         return capabilities.apis(str(action.kind))
     if not isinstance(action, Update):
         return ()
-    return {api for change in action.changes if at_vendor(change.path)
-            for api in capabilities.apis(change.path)}
+    return {
+        api
+        for change in action.changes
+        if at_vendor(change.path)
+        for api in capabilities.apis(change.path)
+    }

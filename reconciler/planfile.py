@@ -18,16 +18,28 @@ FORMAT: Final = "1.0"
 def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -> dict[str, Any]:
     """Return the JSON of `plan --json`, with the digest that shows an edit by hand."""
     told: dict[str, Any] = {
-        "format_version": FORMAT, "tool_version": tool_version, "workspace": plan.workspace,
-        "lineage": plan.lineage, "serial": plan.serial, "created_at": plan.created_at,
-        "as_of": plan.as_of, "refreshed": plan.refreshed, "fingerprint": plan.fingerprint,
-        "summary": plan.summary(), "actions": [to_json(action) for action in plan.actions],
-        "cost": {name: {"calls": cost.calls, "seconds": cost.seconds}
-                 for name, cost in plan.cost.items()},
+        "format_version": FORMAT,
+        "tool_version": tool_version,
+        "workspace": plan.workspace,
+        "lineage": plan.lineage,
+        "serial": plan.serial,
+        "created_at": plan.created_at,
+        "as_of": plan.as_of,
+        "refreshed": plan.refreshed,
+        "fingerprint": plan.fingerprint,
+        "summary": plan.summary(),
+        "actions": [to_json(action) for action in plan.actions],
+        "cost": {
+            name: {"calls": cost.calls, "seconds": cost.seconds} for name, cost in plan.cost.items()
+        },
         "diagnostics": [{**finding.to_json(), "kind": finding.id} for finding in plan.diagnostics],
-        "approvals": [{"rule": one.rule, "groups": list(one.groups),
-                       "addresses": list(one.addresses)} for one in approvals],
-        "desired": plan.desired, "recorded": plan.recorded, "allow": dict(plan.allow),
+        "approvals": [
+            {"rule": one.rule, "groups": list(one.groups), "addresses": list(one.addresses)}
+            for one in approvals
+        ],
+        "desired": plan.desired,
+        "recorded": plan.recorded,
+        "allow": dict(plan.allow),
         "boundary": plan.boundary,
     }
     return {**told, "digest": f"sha256:{digest(canonical(told)).hex()}"}
@@ -53,8 +65,12 @@ def decode(data: bytes, name: str) -> Plan:
             raise ValueError("it is not laid out as it was written: it was edited")
         plan = _plan(told)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
-        raise Stale.of("bad-plan", f"{name} is not a usable plan file", detail=f"{problem}.",
-                       hint="make it anew with: reconciler plan --out FILE") from None
+        raise Stale.of(
+            "bad-plan",
+            f"{name} is not a usable plan file",
+            detail=f"{problem}.",
+            hint="make it anew with: reconciler plan --out FILE",
+        ) from None
     return plan
 
 
@@ -63,14 +79,21 @@ def _plan(told: Mapping[str, Any]) -> Plan:
     if fingerprint(actions) != told["fingerprint"]:
         raise ValueError("its fingerprint does not fit its actions")
     plan = Plan(
-        workspace=told["workspace"], lineage=told["lineage"], serial=int(told["serial"]),
-        created_at=told["created_at"], as_of=told["as_of"], actions=actions,
-        fingerprint=told["fingerprint"], unchanged=int(told["summary"]["unchanged"]),
-        desired=int(told["desired"]), recorded=int(told["recorded"]),
+        workspace=told["workspace"],
+        lineage=told["lineage"],
+        serial=int(told["serial"]),
+        created_at=told["created_at"],
+        as_of=told["as_of"],
+        actions=actions,
+        fingerprint=told["fingerprint"],
+        unchanged=int(told["summary"]["unchanged"]),
+        desired=int(told["desired"]),
+        recorded=int(told["recorded"]),
         refreshed=bool(told["refreshed"]),
         diagnostics=tuple(_diagnostic(finding) for finding in told["diagnostics"]),
-        cost={name: Cost(int(cost["calls"]), cost["seconds"])
-              for name, cost in told["cost"].items()},
+        cost={
+            name: Cost(int(cost["calls"]), cost["seconds"]) for name, cost in told["cost"].items()
+        },
         allow={str(Kind(kind)): int(count) for kind, count in told["allow"].items()},
         boundary=told["boundary"],
     )
@@ -81,8 +104,15 @@ def _plan(told: Mapping[str, Any]) -> Plan:
 
 def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
     place = Source(told["file"], told["line"] or 0, told["column"] or 0) if told["file"] else None
-    return Diagnostic(Severity(told["severity"]), told["id"], told["summary"], told["detail"],
-                      told["hint"], place, told.get("address", ""))
+    return Diagnostic(
+        Severity(told["severity"]),
+        told["id"],
+        told["summary"],
+        told["detail"],
+        told["hint"],
+        place,
+        told.get("address", ""),
+    )
 
 
 def check(plan: Plan, recorded: Reader, workspace: str, now: str) -> None:
@@ -100,14 +130,20 @@ def check(plan: Plan, recorded: Reader, workspace: str, now: str) -> None:
         for where, version in touched.items():
             if versions.get(where, 0) != version:
                 reasons.append(f"{where} was changed by another run")
-        reasons += [f"{intent.address} was left in doubt by another run"
-                    for intent in recorded.unresolved()
-                    if intent.address in touched and intent.address not in told]
+        reasons += [
+            f"{intent.address} was left in doubt by another run"
+            for intent in recorded.unresolved()
+            if intent.address in touched and intent.address not in told
+        ]
         if plan.boundary and to_moment(now) >= to_moment(plan.boundary):
             reasons.append(f"a ban that it relies on ended at {plan.boundary}")
     if reasons:
-        raise Stale(error("stale", f"the plan is stale: {reason}", hint="plan again, then apply "
-                          "the new plan") for reason in reasons[:20])
+        raise Stale(
+            error(
+                "stale", f"the plan is stale: {reason}", hint="plan again, then apply the new plan"
+            )
+            for reason in reasons[:20]
+        )
 
 
 def _elsewhere(plan: Plan, who: Identity, workspace: str) -> Iterator[str]:

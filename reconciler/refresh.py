@@ -18,8 +18,9 @@ GROUP = 512
 """Records that are written in one transaction."""
 
 
-def read(records: Iterable[Record],
-         links: Mapping[str, Link]) -> Iterator[tuple[Record, Observed | None]]:
+def read(
+    records: Iterable[Record], links: Mapping[str, Link]
+) -> Iterator[tuple[Record, Observed | None]]:
     """Yield every record with what its vendor holds now; None where one account was not told.
 
     `records` come sorted by address. Several batches are under way at once and only those are in
@@ -29,14 +30,17 @@ def read(records: Iterable[Record],
     for provider, group in groupby(records, key=lambda record: split(record.address)[0]):
         if provider not in links:
             raise VendorError.of(
-                "unknown-provider", f"accounts are recorded under provider {provider!r}, which "
+                "unknown-provider",
+                f"accounts are recorded under provider {provider!r}, which "
                 "reconciler.yaml does not have",
-                hint=f"put it back, or move them: reconciler state mv {provider}/ID NEW/ID")
+                hint=f"put it back, or move them: reconciler state mv {provider}/ID NEW/ID",
+            )
         yield from _read_app(provider, links[provider], group)
 
 
-def _read_app(provider: str, link: Link,
-              records: Iterator[Record]) -> Iterator[tuple[Record, Observed | None]]:
+def _read_app(
+    provider: str, link: Link, records: Iterator[Record]
+) -> Iterator[tuple[Record, Observed | None]]:
     size = link.provider.capabilities.batch.get("read", 1)
     batches = iter(lambda: list(islice(records, size)), [])
     with ThreadPoolExecutor(link.concurrency, f"read-{provider}") as pool:
@@ -62,9 +66,11 @@ def _told(provider: str, future: Future[dict[Address, Observed]]) -> dict[Addres
     except ReadFailed as failed:
         outcome = failed.outcome
         raise VendorError.of(
-            "unreadable", f"provider {provider} could not be read",
+            "unreadable",
+            f"provider {provider} could not be read",
             detail=" ".join(part for part in (outcome.code, outcome.message) if part),
-            hint="nothing was changed; run it again") from None
+            hint="nothing was changed; run it again",
+        ) from None
 
 
 def accept(pairs: Iterable[tuple[Record, Observed | None]], writer: Writer) -> tuple[int, int]:
@@ -72,12 +78,13 @@ def accept(pairs: Iterable[tuple[Record, Observed | None]], writer: Writer) -> t
     total = changed = 0
     pairs = iter(pairs)
     while group := list(islice(pairs, GROUP)):
-        fresh = [replace(record, observed=seen) for record, seen in group
-                 if seen is not None and seen != record.observed]
+        fresh = [
+            replace(record, observed=seen)
+            for record, seen in group
+            if seen is not None and seen != record.observed
+        ]
         total += len(group)
         changed += len(fresh)
         if fresh:
             writer.save(fresh, (), "refresh")
     return total, changed
-
-

@@ -93,7 +93,7 @@ class Redactor:
             text = pattern.sub(HIDDEN, text)
         grams = self._grams
         last = len(text) - _GRAM + 1
-        if not grams or grams.keys().isdisjoint(text[i:i + _GRAM] for i in range(last)):
+        if not grams or grams.keys().isdisjoint(text[i : i + _GRAM] for i in range(last)):
             return text
         pieces, done = [], 0
         for start, end in self._spans(text):
@@ -105,7 +105,9 @@ class Redactor:
         """Return where values stand; those that overlap are one span, so that no tail is left."""
         found: list[tuple[int, int]] = []
         for i in range(len(text) - _GRAM + 1):
-            here = [len(v) for v in self._grams.get(text[i:i + _GRAM], ()) if text.startswith(v, i)]
+            here = [
+                len(v) for v in self._grams.get(text[i : i + _GRAM], ()) if text.startswith(v, i)
+            ]
             if not here:
                 continue
             end = i + max(here)
@@ -124,7 +126,8 @@ class Redactor:
             import traceback
 
             record.exc_text = record.exc_text or "".join(
-                traceback.format_exception(*record.exc_info)).rstrip("\n")
+                traceback.format_exception(*record.exc_info)
+            ).rstrip("\n")
         if record.exc_text:
             record.exc_text, record.exc_info = self.redact(record.exc_text), None
         if record.stack_info:
@@ -135,14 +138,20 @@ class Redactor:
 def _disguises(value: str) -> set[str]:
     """Return the texts that a value can appear as."""
     data = value.encode("utf-8", "surrogatepass")
-    found = {value, data.hex(), data.hex().upper(), repr(value)[1:-1],
-             json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    found = {
+        value,
+        data.hex(),
+        data.hex().upper(),
+        repr(value)[1:-1],
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+    }
     for url in (quote(data, safe=""), quote(data), quote_plus(data)):
         found |= {url, re.sub("%..", lambda match: match[0].lower(), url)}
     for phase in range(3):
         text = base64.b64encode(bytes(phase) + data).decode()
         # Only the characters that the value decides alone; its neighbours share the others.
-        inner = text[-(-8 * phase // 6):8 * (phase + len(data)) // 6]
+        inner = text[-(-8 * phase // 6) : 8 * (phase + len(data)) // 6]
         found |= {inner, inner.replace("+", "-").replace("/", "_")}
     return found
 
@@ -155,9 +164,16 @@ class Resolver:
     share between threads. Every failure is a SecretError that names the reference, never a value.
     """
 
-    def __init__(self, root: Path, settings: SecretSettings, *, environ: Mapping[str, str],
-                 run: Callable[..., Any] | None = None, reserved: Collection[Reference] = (),
-                 redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: SecretSettings,
+        *,
+        environ: Mapping[str, str],
+        run: Callable[..., Any] | None = None,
+        reserved: Collection[Reference] = (),
+        redactor: Redactor | None = None,
+    ) -> None:
         self.redactor = redactor or Redactor()
         self._root = Path(os.path.realpath(root))
         self._settings = settings
@@ -188,8 +204,9 @@ class Resolver:
         """
         if ref not in self._delivered:
             if ref.scheme == "cmd":
-                raise _refusal(ref, "is a command, which account files may not name",
-                               "use env: or file:")
+                raise _refusal(
+                    ref, "is a command, which account files may not name", "use env: or file:"
+                )
             self._allow(ref)
         return self.resolve(ref)
 
@@ -214,12 +231,18 @@ class Resolver:
     def _allow(self, ref: Reference) -> None:
         text = self._plain(ref)
         if text in self._reserved:
-            raise _refusal(ref, "belongs to a provider's credentials",
-                           "keep the tokens of accounts apart from them")
-        if not any(pattern in (text, ref.text) or fnmatchcase(text, pattern)
-                   for pattern in self._settings.allow):
-            raise _refusal(ref, "is not allowed in account files",
-                           "add it to secrets.allow in reconciler.yaml")
+            raise _refusal(
+                ref,
+                "belongs to a provider's credentials",
+                "keep the tokens of accounts apart from them",
+            )
+        if not any(
+            pattern in (text, ref.text) or fnmatchcase(text, pattern)
+            for pattern in self._settings.allow
+        ):
+            raise _refusal(
+                ref, "is not allowed in account files", "add it to secrets.allow in reconciler.yaml"
+            )
 
     def _plain(self, ref: Reference) -> str:
         """Return the one spelling of a reference: paths beneath the root are relative to it."""
@@ -233,8 +256,9 @@ class Resolver:
             case "env":
                 value = self._environ.get(ref.target, "")
                 if not value:
-                    raise _refusal(ref, "is not set or empty",
-                                   f"set the environment variable {ref.target}")
+                    raise _refusal(
+                        ref, "is not set or empty", f"set the environment variable {ref.target}"
+                    )
                 return value
             case "file":
                 return _text(ref, self._load(ref))
@@ -307,8 +331,15 @@ class Resolver:
         if given is not None:
             feed = {"input": given.encode(), "stdout": DEVNULL}
         try:
-            ended = (self._run or run)(argv, **feed, stderr=DEVNULL, timeout=_PATIENCE,
-                                       check=False, cwd=self._root, env=dict(self._environ))
+            ended = (self._run or run)(
+                argv,
+                **feed,
+                stderr=DEVNULL,
+                timeout=_PATIENCE,
+                check=False,
+                cwd=self._root,
+                env=dict(self._environ),
+            )
         except SubprocessError:
             raise _refusal(ref, f"did not end within {_PATIENCE:.0f} s", "run it by hand") from None
         except (OSError, ValueError) as failure:
@@ -375,8 +406,9 @@ def _clean(ref: Reference, value: str) -> str:
     if not value:
         raise _refusal(ref, "is empty", "put the secret there")
     if _UNFIT.search(value):
-        raise _refusal(ref, "holds control characters or no text",
-                       "keep the secret on one line, alone")
+        raise _refusal(
+            ref, "holds control characters or no text", "keep the secret on one line, alone"
+        )
     return value
 
 
@@ -387,5 +419,8 @@ def _refusal(ref: Reference, what: str, hint: str) -> SecretError:
 def _unusable(ref: Reference, failure: Exception) -> SecretError:
     """Return the finding for a system error, which is told by its own words and never by more."""
     reason = failure.strerror if isinstance(failure, OSError) else None
-    return _refusal(ref, f"cannot be used: {reason or type(failure).__name__}",
-                    "check that it exists, is no symbolic link, and is yours")
+    return _refusal(
+        ref,
+        f"cannot be used: {reason or type(failure).__name__}",
+        "check that it exists, is no symbolic link, and is yours",
+    )

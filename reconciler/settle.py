@@ -38,15 +38,21 @@ def settle(recorded: Reader, writer: Writer, links: Mapping[str, Link]) -> Itera
             sights = look(link, list(dict.fromkeys(intent.address for intent in intents)))
         except (ReadFailed, ReconcilerError):
             continue
-        records = {record.address: record
-                   for record in recorded.records({intent.address for intent in intents})}
+        records = {
+            record.address: record
+            for record in recorded.records({intent.address for intent in intents})
+        }
         decided = _decide(link, intents, records, sights)
         writer.settle(decided.settlements)
         yield from decided.events
 
 
-def _decide(link: Link, intents: tuple[Intent, ...], records: dict[Address, Record],
-            sights: Mapping[Address, Observed]) -> _Decided:
+def _decide(
+    link: Link,
+    intents: tuple[Intent, ...],
+    records: dict[Address, Record],
+    sights: Mapping[Address, Observed],
+) -> _Decided:
     settlements: list[Settlement] = []
     events: list[Settled] = []
     for intent in intents:
@@ -63,8 +69,10 @@ def _decide(link: Link, intents: tuple[Intent, ...], records: dict[Address, Reco
         elif held:
             if isinstance(action, Create):
                 record = made(link, action, keyed=False)
-                if any(other.address == intent.address and other.action["action"] == Kind.BLOCK
-                       for other in intents):
+                if any(
+                    other.address == intent.address and other.action["action"] == Kind.BLOCK
+                    for other in intents
+                ):
                     record = awaiting_ban(record)
             else:
                 record = records[intent.address].after(action)

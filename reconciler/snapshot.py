@@ -68,9 +68,15 @@ def encode(recorded: Reader, *, redact: bool = False) -> Iterator[bytes]:
     The last piece carries the digest over all that came before.
     """
     who = recorded.identity()
-    head = {"apps": dict(recorded.apps()), "lineage": who.lineage, "redacted": redact,
-            "serial": who.serial, "tool": "reconciler", "version": VERSION,
-            "workspace": who.workspace}
+    head = {
+        "apps": dict(recorded.apps()),
+        "lineage": who.lineage,
+        "redacted": redact,
+        "serial": who.serial,
+        "tool": "reconciler",
+        "version": VERSION,
+        "workspace": who.workspace,
+    }
     told = digest(canonical(head))
     yield b'{"accounts":['
     for number, record in enumerate(recorded.everything()):
@@ -85,7 +91,8 @@ def _redacted(shape: dict[str, Any]) -> dict[str, Any]:
     observed = shape["observed"]
     ban = shape["ban"]
     return {
-        **shape, "attributes": {**shape["attributes"], "profile": {}},
+        **shape,
+        "attributes": {**shape["attributes"], "profile": {}},
         "observed": {**observed, "profile": {}} if observed else None,
         "ban": {k: v for k, v in ban.items() if k not in ("evidence", "notify")} if ban else ban,
     }
@@ -107,9 +114,16 @@ def decode(data: bytes, name: str) -> Snapshot:
             raise ValueError("its digest does not fit: it was edited or cut")
         records = [Record.from_json(shape) for shape in accounts]
         who = Identity(str(told["workspace"]), str(told["lineage"]), int(told["serial"]))
-        return Snapshot(who, {record.address: record for record in records}, dict(told["apps"]),
-                        bool(told["redacted"]))
+        return Snapshot(
+            who,
+            {record.address: record for record in records},
+            dict(told["apps"]),
+            bool(told["redacted"]),
+        )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
-        raise StateError.of("bad-snapshot", f"{name} is not a usable snapshot",
-                            detail=f"{problem}.", hint="make it with: reconciler state pull"
-                            ) from None
+        raise StateError.of(
+            "bad-snapshot",
+            f"{name} is not a usable snapshot",
+            detail=f"{problem}.",
+            hint="make it with: reconciler state pull",
+        ) from None

@@ -51,8 +51,14 @@ class Record:
                 return seen
         return flatten(self.document).get(path)
 
-    def after(self, action: Action, *, waiting: tuple[str, ...] = (), token_key: str = "",
-              seen: Observed | None = None) -> Record:
+    def after(
+        self,
+        action: Action,
+        *,
+        waiting: tuple[str, ...] = (),
+        token_key: str = "",
+        seen: Observed | None = None,
+    ) -> Record:
         """Return the record once the action was confirmed, but for the paths that wait."""
         observed = seen or self.observed
         if isinstance(action, Create):
@@ -62,9 +68,12 @@ class Record:
                 observed = observed.holding(change.path, change.after)
         paths = {change.path for change in action.changes}
         return replace(
-            self, document=carried_out(self.document, action), observed=observed,
+            self,
+            document=carried_out(self.document, action),
+            observed=observed,
             banned={Kind.CREATE: False, Kind.BLOCK: True, Kind.UNBLOCK: False}.get(
-                action.kind, self.banned),
+                action.kind, self.banned
+            ),
             token_key=token_key if "token" in paths else self.token_key,
             waiting=tuple(sorted({*self.waiting, *waiting} - (paths - {*waiting}))),
         )
@@ -88,9 +97,14 @@ class Record:
         if seen is None:
             return True
         applied = flatten(self.document)
-        return seen.exists and self.is_banned == self.banned and all(
-            self.current(path) == value for path, value in applied.items()
-            if path.startswith(("profile.", "configuration."))
+        return (
+            seen.exists
+            and self.is_banned == self.banned
+            and all(
+                self.current(path) == value
+                for path, value in applied.items()
+                if path.startswith(("profile.", "configuration."))
+            )
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,17 +112,24 @@ class Record:
         document = self.document
         token = document.get("token")
         shape: dict[str, Any] = {
-            "address": self.address, "version": self.version, "banned": self.is_banned,
-            "attributes": {"profile": dict(document.get("profile", {})),
-                           "configuration": dict(document.get("configuration", {}))},
+            "address": self.address,
+            "version": self.version,
+            "banned": self.is_banned,
+            "attributes": {
+                "profile": dict(document.get("profile", {})),
+                "configuration": dict(document.get("configuration", {})),
+            },
             "observed": self.observed.to_json() if self.observed else None,
             "ban": document.get("ban"),
             "token": {**token, **({"fingerprint": self.token_key} if self.token_key else {})}
-            if token else None,
+            if token
+            else None,
             "labels": dict(document.get("labels", {})),
             "protected": document.get("protected"),
             "on_absent": document.get("on_absent"),
-            "updated_at": self.updated_at, "run": self.run, "applied_ban": self.banned,
+            "updated_at": self.updated_at,
+            "run": self.run,
+            "applied_ban": self.banned,
             "waiting": list(self.waiting),
         }
         return shape
@@ -118,9 +139,13 @@ class Record:
         """Read the shape that `to_json` wrote. Raises KeyError or TypeError if it is not one."""
         attributes = shape["attributes"]
         document: dict[str, Any] = {
-            name: dict(section) for name, section in
-            (("profile", attributes["profile"]), ("configuration", attributes["configuration"]),
-             ("labels", shape.get("labels", {}))) if section
+            name: dict(section)
+            for name, section in (
+                ("profile", attributes["profile"]),
+                ("configuration", attributes["configuration"]),
+                ("labels", shape.get("labels", {})),
+            )
+            if section
         }
         if shape["ban"] is not None:
             document["ban"] = shape["ban"]
@@ -134,9 +159,17 @@ class Record:
             document["on_absent"] = shape["on_absent"]
         observed = Observed.from_json(shape["observed"]) if shape["observed"] else None
         banned = bool(shape["applied_ban"]) if "applied_ban" in shape else bool(shape["banned"])
-        return cls(Address(shape["address"]), document, banned, int(shape["version"]), observed,
-                   token_key, shape["updated_at"], shape["run"],
-                   tuple(shape.get("waiting", ())))
+        return cls(
+            Address(shape["address"]),
+            document,
+            banned,
+            int(shape["version"]),
+            observed,
+            token_key,
+            shape["updated_at"],
+            shape["run"],
+            tuple(shape.get("waiting", ())),
+        )
 
 
 class Status(StrEnum):

@@ -19,13 +19,23 @@ def _encoder() -> Callable[[object], str]:
     small one; so one is made and kept, where this Python has it.
     """
     plain = json.JSONEncoder(
-        sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return plain.encode
     # No markers: what is encoded here is made of plain values and cannot hold itself.
-    kept = make(None, plain.default, json.encoder.encode_basestring_ascii, None,
-                ":", ",", True, False, False)
+    kept = make(
+        None,
+        plain.default,
+        json.encoder.encode_basestring_ascii,
+        None,
+        ":",
+        ",",
+        True,
+        False,
+        False,
+    )
     return lambda value: "".join(kept(value, 0))
 
 

@@ -65,7 +65,9 @@ class Limit:
 
 
 DEFAULT_LIMITS: Mapping[str, Limit] = {
-    "block": Limit(20, 10), "unblock": Limit(20, 10), "forget": Limit(20, 10),
+    "block": Limit(20, 10),
+    "unblock": Limit(20, 10),
+    "forget": Limit(20, 10),
     "update": Limit(None, 30, above=10),
 }
 

@@ -52,7 +52,8 @@ def read(root: Path) -> Reading:
     return Reading(accounts, warnings, None)
 
 
-def reading(root: Path, content: str | bytes, *, file: str = "accounts/a.yaml",
-            workspace: str = WORKSPACE) -> Reading:
+def reading(
+    root: Path, content: str | bytes, *, file: str = "accounts/a.yaml", workspace: str = WORKSPACE
+) -> Reading:
     write(root, {file: content}, workspace.replace("**/*.yaml", "**/*"))
     return read(root)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -59,14 +59,19 @@ class Vendor:
 class ProviderConformance:
     """The suite; each test asks only for what the provider's capability table declares."""
 
-    PROFILE = {"name": "客服", "avatar": "https://cdn.example.com/a.png", "sign": "hello",  # noqa: RUF012
-               "gender": 1}
+    PROFILE: ClassVar[Mapping[str, Any]] = {
+        "name": "客服",
+        "avatar": "https://cdn.example.com/a.png",
+        "sign": "hello",
+        "gender": 1,
+    }
     FLAGS = ("p2p_chat_banned", "team_chat_banned")
 
     def test_create_then_read(self, vendor: Vendor) -> None:
         """What was asked of a create is what a read gives, and the rest is the vendor's default."""
-        made = vendor.create("alice", profile=self.PROFILE,
-                             configuration=dict.fromkeys(self.FLAGS, True))
+        made = vendor.create(
+            "alice", profile=self.PROFILE, configuration=dict.fromkeys(self.FLAGS, True)
+        )
 
         seen = vendor.read("alice")["alice"]
 
@@ -106,8 +111,10 @@ class ProviderConformance:
     def test_every_field_can_be_cleared(self, vendor: Vendor) -> None:
         """Each profile field goes back to the vendor's default."""
         vendor.create("alice", profile=self.PROFILE)
-        defaults = {f"profile.{name}": vendor.provider.capabilities.field(f"profile.{name}").default
-                    for name in self.PROFILE}
+        defaults = {
+            f"profile.{name}": vendor.provider.capabilities.field(f"profile.{name}").default
+            for name in self.PROFILE
+        }
 
         done = vendor.transport.run(vendor.provider.update("alice", defaults, None))
 
@@ -140,8 +147,11 @@ class ProviderConformance:
     def test_repeating_an_absolute_value_changes_nothing(self, vendor: Vendor) -> None:
         """Update, block and unblock may be repeated: the vendor holds the same afterwards."""
         vendor.create("alice")
-        for once in (lambda: vendor.update("alice", profile__name="A"),
-                     lambda: vendor.block("alice", kick=False), lambda: vendor.unblock("alice")):
+        for once in (
+            lambda: vendor.update("alice", profile__name="A"),
+            lambda: vendor.block("alice", kick=False),
+            lambda: vendor.unblock("alice"),
+        ):
             assert once().result is Result.CONFIRMED
             before = vendor.read("alice")
             assert once().result is Result.CONFIRMED
@@ -168,8 +178,11 @@ class ProviderConformance:
 
         assert seen["alice"].exists
         assert not seen["nobody"].exists
-        for done in (vendor.update("nobody", profile__name="x"), vendor.block("nobody"),
-                     vendor.unblock("nobody")):
+        for done in (
+            vendor.update("nobody", profile__name="x"),
+            vendor.block("nobody"),
+            vendor.unblock("nobody"),
+        ):
             assert (done.result, done.why) == (Result.REJECTED, Why.MISSING)
 
     def test_a_full_batch_is_read_at_once(self, vendor: Vendor) -> None:

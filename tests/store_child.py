@@ -37,8 +37,12 @@ def work(store):
             writer.intend([intent(id, k, run=mine) for k, id in enumerate(ids)])
             say("intended", *ids)
             name = f"{mine}-{n}-"
-            writer.settle([Settlement(id, Status.CONFIRMED, record=record(k, name))
-                           for k, id in enumerate(ids)])
+            writer.settle(
+                [
+                    Settlement(id, Status.CONFIRMED, record=record(k, name))
+                    for k, id in enumerate(ids)
+                ]
+            )
             say("settled", name, *ids)
 
 

@@ -56,14 +56,26 @@ def intent(id, n=1, **facts):
 
 def seen(store):
     """Return everything a store says, for comparing two moments or two files."""
-    return (store.identity(), list(store.index()), list(store.everything()), store.unresolved(),
-            dict(store.apps()), list(store.history()))
+    return (
+        store.identity(),
+        list(store.index()),
+        list(store.everything()),
+        store.unresolved(),
+        dict(store.apps()),
+        list(store.history()),
+    )
 
 
 def dead_pid():
     """Return the number of a process that has surely ended."""
-    return subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                          capture_output=True, check=True).stdout.strip().decode()
+    return (
+        subprocess.run(
+            [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+        )
+        .stdout.strip()
+        .decode()
+    )
+
 
 class StoreFixtures:
     """A subclass gives the fixtures `clock` and `opens` (each call opens the same state)."""
@@ -116,12 +128,19 @@ class StoreConformance(StoreFixtures):
 
     def test_record_comes_back_whole(self, store):
         """Every field of a record comes back as it was saved."""
-        whole = record(1, document={"profile": {"name": "客服 \u200e", "extension": "{\"a\":1}"},
-                                    "ban": {"reason": "spam", "evidence": ["https://x"]},
-                                    "token": {"from": "env:IM_TOKEN_A", "version": 3},
-                                    "protected": True},
-                       banned=True, token_key="ab" * 16, waiting=("configuration.x",),
-                       observed=Observed(True, {"name": "B"}, {"p2p_chat_banned": True}, None))
+        whole = record(
+            1,
+            document={
+                "profile": {"name": "客服 \u200e", "extension": '{"a":1}'},
+                "ban": {"reason": "spam", "evidence": ["https://x"]},
+                "token": {"from": "env:IM_TOKEN_A", "version": 3},
+                "protected": True,
+            },
+            banned=True,
+            token_key="ab" * 16,
+            waiting=("configuration.x",),
+            observed=Observed(True, {"name": "B"}, {"p2p_chat_banned": True}, None),
+        )
         with store.lock(holder()) as writer:
             writer.begin(run())
             writer.save([whole], [], "import")
@@ -146,9 +165,16 @@ class StoreConformance(StoreFixtures):
             writer.save([record(n, version=5, run="other") for n in range(10)], [], "refresh")
         assert seen(filled) == before
 
-    @pytest.mark.parametrize("change", [
-        {"banned": True}, {"token_key": "cd"}, {"waiting": ("token",)}, {"observed": Observed(False)},
-        {"document": {"labels": {}}}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"banned": True},
+            {"token_key": "cd"},
+            {"waiting": ("token",)},
+            {"observed": Observed(False)},
+            {"document": {"labels": {}}},
+        ],
+    )
     def test_each_field_counts(self, filled, change):
         """A difference in any recorded field is a change."""
         with filled.lock(holder()) as writer:

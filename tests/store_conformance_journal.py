@@ -53,8 +53,9 @@ class JournalConformance(StoreFixtures):
         with filled.lock(holder()) as writer:
             writer.begin(run())
             writer.intend([intent(f"i-{n}", n) for n in range(5)])
-            writer.settle([Settlement(f"i-{n}", Status.CONFIRMED, record=record(n, "B"))
-                           for n in range(5)])
+            writer.settle(
+                [Settlement(f"i-{n}", Status.CONFIRMED, record=record(n, "B")) for n in range(5)]
+            )
         assert filled.identity().serial == 2
         assert [r.version for r in filled.everything()] == [2] * 5 + [1] * 5
 
@@ -79,17 +80,27 @@ class JournalConformance(StoreFixtures):
         with filled.lock(holder()) as writer:
             writer.begin(run())
             writer.intend([intent("i-1"), intent("i-2")])
-            writer.settle([Settlement("i-1", Status.CONFIRMED, record=record(1, "B")),
-                           Settlement("i-2", Status.CONFIRMED, record=record(1, "C"))])
+            writer.settle(
+                [
+                    Settlement("i-1", Status.CONFIRMED, record=record(1, "B")),
+                    Settlement("i-2", Status.CONFIRMED, record=record(1, "C")),
+                ]
+            )
         (found,) = filled.records([where(1)])
         assert (found.document["profile"]["name"], found.version) == ("C1", 2)
         assert list(filled.index())
 
-    @pytest.mark.parametrize("settlements", [
-        [Settlement("i-1", Status.CONFIRMED, record=record(1, "B")),
-         Settlement("nobody", Status.CONFIRMED)],
-        [Settlement("i-1", Status.CONFIRMED), Settlement("i-1", Status.REJECTED)],
-        [Settlement("done", Status.REJECTED)]])
+    @pytest.mark.parametrize(
+        "settlements",
+        [
+            [
+                Settlement("i-1", Status.CONFIRMED, record=record(1, "B")),
+                Settlement("nobody", Status.CONFIRMED),
+            ],
+            [Settlement("i-1", Status.CONFIRMED), Settlement("i-1", Status.REJECTED)],
+            [Settlement("done", Status.REJECTED)],
+        ],
+    )
     def test_what_cannot_be_settled(self, filled, settlements):
         """An unknown or settled intent is refused, and the whole group writes nothing."""
         with filled.lock(holder()) as writer:
@@ -131,7 +142,10 @@ class JournalConformance(StoreFixtures):
             writer.settle([Settlement("i-1", Status.CONFIRMED)])
         first, last = filled.history(where(4))
         assert (first.action["action"], first.run, first.status) == (
-            "import", run(), Status.CONFIRMED)
+            "import",
+            run(),
+            Status.CONFIRMED,
+        )
         assert last.at == "2027-01-15T08:00:02Z"
         assert last.run == run("run-2")
         assert last.action == intent("i-1", 4).action

@@ -33,8 +33,16 @@ class LockConformance(StoreFixtures):
                 pass
         (finding,) = refused.value.diagnostics
         text = f"{finding.summary} {finding.detail} {finding.hint}"
-        for fact in (held.id, "ann", HERE, str(os.getpid()), "apply", held.acquired_at,
-                     held.expires_at, f"reconciler force-unlock {held.id}"):
+        for fact in (
+            held.id,
+            "ann",
+            HERE,
+            str(os.getpid()),
+            "apply",
+            held.acquired_at,
+            held.expires_at,
+            f"reconciler force-unlock {held.id}",
+        ):
             assert fact in text
 
     def test_held_tells_the_holder(self, store, opens):
@@ -43,7 +51,9 @@ class LockConformance(StoreFixtures):
             held = opens().held()
         assert held.holder == holder("ann", operation="refresh")
         assert (held.acquired_at, held.expires_at) == (
-            "2027-01-15T08:00:00Z", "2027-01-15T08:01:00Z")
+            "2027-01-15T08:00:00Z",
+            "2027-01-15T08:01:00Z",
+        )
         assert opens().held() is None
 
     def test_lock_is_given_up(self, store, opens):
@@ -92,8 +102,11 @@ class LockConformance(StoreFixtures):
     def test_unknown_process_keeps_its_lease(self, store, opens):
         """A pid that was never seen here, or of another host, says nothing: the lease counts."""
         for host in (HERE, "elsewhere"):
-            with (store.lock(holder(host=host, pid=int(dead_pid()))), pytest.raises(Locked),
-                  opens().lock(holder("bob"))):
+            with (
+                store.lock(holder(host=host, pid=int(dead_pid()))),
+                pytest.raises(Locked),
+                opens().lock(holder("bob")),
+            ):
                 pass
 
     def test_waiting_for_the_lock(self, opens, clock):
@@ -179,8 +192,9 @@ class LockConformance(StoreFixtures):
         assert (last.action["action"], last.run.id) == ("force-unlock", "u-1")
         assert last.action["lock"]["holder"] == "ann"
 
-    @pytest.mark.parametrize("cut", [lambda it: it[:-1], lambda it: it.upper(), lambda _: "",
-                                     lambda _: "no"])
+    @pytest.mark.parametrize(
+        "cut", [lambda it: it[:-1], lambda it: it.upper(), lambda _: "", lambda _: "no"]
+    )
     def test_force_unlock_needs_the_id(self, filled, opens, cut):
         """Any other id breaks nothing and names the holder."""
         with filled.lock(holder()) as writer:

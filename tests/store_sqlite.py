@@ -21,8 +21,11 @@ def child(what, place, *more, lease=60, **how):
     paths = [str(CHILD.parent.parent), str(CHILD.parent)]
     return subprocess.Popen(
         [sys.executable, str(CHILD), what, str(place), str(lease), *map(str, more)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, stdout=subprocess.PIPE,
-        text=True, **how)
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        text=True,
+        **how,
+    )
 
 
 @pytest.fixture
@@ -56,8 +59,12 @@ def fill(store, count=10):
         writer.bind({"cn": "app-1"})
         writer.save([record(n) for n in range(count)], [], "import")
         writer.intend([intent(f"i-{n}", n) for n in range(3)])
-        writer.settle([Settlement("i-0", Status.CONFIRMED, "200", "ok", record(0, "B")),
-                       Settlement("i-1", Status.AMBIGUOUS)])
+        writer.settle(
+            [
+                Settlement("i-0", Status.CONFIRMED, "200", "ok", record(0, "B")),
+                Settlement("i-1", Status.AMBIGUOUS),
+            ]
+        )
 
 
 @pytest.fixture

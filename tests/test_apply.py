@@ -53,8 +53,12 @@ class TestIntents:
                 assert any(kind in kind_of[request.api] for kind in waiting), (request, waiting)
 
         one.vendor.watch = watch
-        desired = [account("n", profile=A, ban={}), account("u", profile=B), account("b", ban={}),
-                   account("o")]
+        desired = [
+            account("n", profile=A, ban={}),
+            account("u", profile=B),
+            account("b", ban={}),
+            account("o"),
+        ]
         events = one.apply(planned(desired, one.store))
         assert sorted(seen) == ["create", "disable", "disable", "disable", "update_user"]
         assert summary(events).complete
@@ -66,16 +70,22 @@ class TestIntents:
         one = shop()
         one.apply(planned([account("a", ban={})], one.store))
         assert one.store.log == [
-            ("intent", "create", "cn/a"), ("intent", "block", "cn/a"),
-            ("confirmed", "create", "cn/a"), ("confirmed", "block", "cn/a")]
+            ("intent", "create", "cn/a"),
+            ("intent", "block", "cn/a"),
+            ("confirmed", "create", "cn/a"),
+            ("confirmed", "block", "cn/a"),
+        ]
 
     def test_an_action_is_announced_before_it_is_told_done(self):
         """Every action has a start and an end, in this order."""
         one = shop()
         events = one.apply(planned([account(id) for id in "abc"], one.store))
         for id in "abc":
-            own = [type(e) for e in events if not isinstance(e, Summary)
-                   and e.action.address == where(id)]
+            own = [
+                type(e)
+                for e in events
+                if not isinstance(e, Summary) and e.action.address == where(id)
+            ]
             assert own == [Started, Completed]
 
     def test_an_empty_plan_does_nothing_at_all(self):
@@ -89,8 +99,9 @@ class TestIntents:
     def test_bookkeeping_calls_no_vendor(self):
         """Forgetting, labels and ban records change the record and nothing else."""
         one = shop(record("f"), record("l"), record("b", ban={}))
-        plan = planned([account("l", labels={"t": "x"}), account("b", ban={"reason": "spam"})],
-                       one.store)
+        plan = planned(
+            [account("l", labels={"t": "x"}), account("b", ban={"reason": "spam"})], one.store
+        )
         assert summary(one.apply(plan)).complete
         assert one.vendor.log == []
         assert one.store.record("f") is None
@@ -121,13 +132,19 @@ class TestLostReplies:
         lost = [api]
 
         def fault(request):
-            return when if request.mutates and request.api in lost and not lost.remove(
-                request.api) else None
+            return (
+                when
+                if request.mutates and request.api in lost and not lost.remove(request.api)
+                else None
+            )
 
         one.vendor.fault = fault
         flags = {"p2p_chat_banned": True}
-        desired = [account("n", profile=A), account("u", profile=B, configuration=flags),
-                   account("b", ban={})]
+        desired = [
+            account("n", profile=A),
+            account("u", profile=B, configuration=flags),
+            account("b", ban={}),
+        ]
         events = one.apply(planned(desired, one.store))
         assert lost == []
         assert summary(events).complete
@@ -156,8 +173,9 @@ class TestLostReplies:
         """Three lost replies leave a doubt; the reading at the end of the run decides it."""
         one = shop(record("b"))
         one.vendor.put("b")
-        one.vendor.fault = lambda request: "after" if request.mutates else "broken" if len(
-            one.vendor.mutations) < 3 else None
+        one.vendor.fault = lambda request: (
+            "after" if request.mutates else "broken" if len(one.vendor.mutations) < 3 else None
+        )
         events = one.apply(planned([account("b", ban={})], one.store))
         (failed,) = kinds(events, Errored)
         assert failed.in_doubt
@@ -219,13 +237,17 @@ class TestFailures:
     def test_a_failed_step_skips_what_follows_of_its_account_alone(self, concurrency):
         """The block of an account whose create failed is never sent; the others go on."""
         one = shop(concurrency=concurrency)
-        one.vendor.fault = lambda request: 103451 if (
-            request.api == "create" and request.account_ids[0].startswith("bad")) else None
+        one.vendor.fault = lambda request: (
+            103451
+            if (request.api == "create" and request.account_ids[0].startswith("bad"))
+            else None
+        )
         ids = [f"{kind}{n}" for n in range(20) for kind in ("bad", "good")]
         events = one.apply(planned([account(id, ban={}) for id in ids], one.store))
         assert summary(events) == Summary({"create": 20, "block": 20}, failed=20, skipped=20)
         assert {id for api, id in one.vendor.mutations if api == "disable"} == {
-            id for id in ids if id.startswith("good")}
+            id for id in ids if id.startswith("good")
+        }
         assert {e.because for e in kinds(events, Skipped)} == {"its create failed"}
         assert one.store.status("block", "bad0") is Status.NOT_SENT
 
@@ -237,7 +259,9 @@ class TestFailures:
         desired = [account("u", profile=B, configuration={"p2p_chat_banned": True})]
         assert summary(one.apply(planned(desired, one.store))).failed == 1
         assert one.store.record("u").document == {
-            "profile": A, "configuration": {"p2p_chat_banned": True}}
+            "profile": A,
+            "configuration": {"p2p_chat_banned": True},
+        }
 
     def test_refused_credentials_stop_the_app(self):
         """After the vendor refused the credentials nothing more of this app is tried."""
@@ -390,8 +414,10 @@ class TestAdopt:
         one = shop()
         one.vendor.put("a", banned=True)
         one.vendor.put("b", profile={"name": "A", "sign": "theirs"})
-        desired = [account("a", adopt=True, ban={"reason": "spam"}),
-                   account("b", adopt=True, profile={"name": "A", "email": "b@x"})]
+        desired = [
+            account("a", adopt=True, ban={"reason": "spam"}),
+            account("b", adopt=True, profile={"name": "A", "email": "b@x"}),
+        ]
         end = summary(one.apply(planned(desired, one.store)))
         assert dict(end.applied) == {"adopt": 2, "block": 1, "update": 1}
         assert [r.body for r in one.vendor.log if r.mutates] == [{"email": "b@x"}]
@@ -414,9 +440,13 @@ class TestAdopt:
 
 
 class TestBans:
-    @pytest.mark.parametrize("held", [
-        {"ban": {"kick": False}, "observed": Observed(True, {}, {}, False)},
-        {"ban": {"kick": False, "until": "2027-01-01T00:00:00Z"}, "banned": False}])
+    @pytest.mark.parametrize(
+        "held",
+        [
+            {"ban": {"kick": False}, "observed": Observed(True, {}, {}, False)},
+            {"ban": {"kick": False, "until": "2027-01-01T00:00:00Z"}, "banned": False},
+        ],
+    )
     def test_a_block_says_kick_and_notify_whatever_was_recorded_before(self, held):
         """A ban set again after drift or a lapse does not kick where `kick: false` is written."""
         one = shop(record("a", **held))
@@ -440,11 +470,16 @@ class _Batched(Yunxin):
     capabilities = replace(CAPABILITIES, batch=MappingProxyType({"read": 100, "create": 100}))
 
     def create(self, accounts: Mapping):
-        answer = yield Request("create", "POST", "/batch", body={"ids": list(accounts)},
-                               account_ids=tuple(accounts))
+        answer = yield Request(
+            "create", "POST", "/batch", body={"ids": list(accounts)}, account_ids=tuple(accounts)
+        )
         bad = answer.data.get("bad", ())
-        return {id: Outcome(Result.REJECTED, "70402", "refused") if id in bad
-                else Outcome(answer.verdict.result) for id in accounts}
+        return {
+            id: Outcome(Result.REJECTED, "70402", "refused")
+            if id in bad
+            else Outcome(answer.verdict.result)
+            for id in accounts
+        }
 
 
 class _BatchVendor(Vendor):
@@ -479,7 +514,10 @@ class TestBatches:
         end = summary(one.apply(planned(desired, one.store)))
         assert end == Summary({"create": 3, "block": 3}, failed=3, skipped=3)
         assert {id for api, *ids in one.vendor.mutations if api == "disable" for id in ids} == {
-            "ok0", "ok1", "ok2"}
+            "ok0",
+            "ok1",
+            "ok2",
+        }
 
     def test_a_batch_whose_reply_was_lost_is_read_back(self):
         """Every account of it is looked for; none is made twice."""
@@ -507,7 +545,10 @@ class TestRefresh:
         assert one.store.serial == serial
         desired = [account("a", profile=A), account("b", profile=A), account("gone")]
         assert told(planned(desired, one.store)) == [
-            ("unblock", "b", "drift"), ("update", "b", "drift"), ("create", "gone", "drift")]
+            ("unblock", "b", "drift"),
+            ("update", "b", "drift"),
+            ("create", "gone", "drift"),
+        ]
 
     def test_reading_goes_in_batches_and_keeps_order(self):
         """Two hundred and fifty accounts are three batches, told in order of address."""

@@ -51,8 +51,9 @@ def test_plan_apply_plan(world: World) -> None:
 
     assert planned.code == ended.code == again.code == 0
     assert planned.last == "Plan: 2 to create, 0 to update, 0 to block, 0 to unblock, 0 to forget."
-    assert ended.last == ("Apply complete: 2 created, 0 updated, 0 blocked, 0 unblocked, "
-                          "0 forgotten.")
+    assert ended.last == (
+        "Apply complete: 2 created, 0 updated, 0 blocked, 0 unblocked, 0 forgotten."
+    )
     assert again.last == "No changes. 2 accounts as recorded."
     assert world.vendor("bob")["profile"]["sign"] == "hello"
 
@@ -88,12 +89,24 @@ def test_detailed_exit_code(world: World) -> None:
     assert world.run("plan", "--detailed-exitcode").code == 0
 
 
-@pytest.mark.parametrize("words", [
-    [], ["nonsense"], ["plan", "--allow", "delete=3"], ["plan", "--allow", "block=many"],
-    ["plan", "--as-of", "tomorrow"], ["state"], ["lock"], ["plan", "--format", "crayon"],
-    ["apply", "--lock-timeout", "soon", "--auto-approve"], ["plan", "--state", "x", "--refresh"],
-    ["schema", "crayon"], ["drift", "--target", "cn-prdo/alice"],
-], ids=lambda words: " ".join(words) or "nothing")
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nonsense"],
+        ["plan", "--allow", "delete=3"],
+        ["plan", "--allow", "block=many"],
+        ["plan", "--as-of", "tomorrow"],
+        ["state"],
+        ["lock"],
+        ["plan", "--format", "crayon"],
+        ["apply", "--lock-timeout", "soon", "--auto-approve"],
+        ["plan", "--state", "x", "--refresh"],
+        ["schema", "crayon"],
+        ["drift", "--target", "cn-prdo/alice"],
+    ],
+    ids=lambda words: " ".join(words) or "nothing",
+)
 def test_wrong_usage(world: World, words: list[str]) -> None:
     """Every wrong argument is exit 64 with a message and no traceback."""
     world.accounts(TWO)
@@ -265,7 +278,8 @@ def test_import_then_plan(world: World) -> None:
     assert before == 0
     assert [action["action"] for action in planned["actions"]] == ["update"]
     assert planned["actions"][0]["changes"] == [
-        {"path": "profile.name", "before": "alice", "after": "Alice"}]
+        {"path": "profile.name", "before": "alice", "after": "Alice"}
+    ]
 
 
 def test_adopted_ban(world: World) -> None:
@@ -284,10 +298,17 @@ spamer-78:
     ended = world.run("apply", "--auto-approve")
 
     assert [(a["account_id"], a["action"]) for a in planned["actions"]] == [
-        ("spamer-78", "adopt"), ("spamer-78", "block"),
-        ("spammer-77", "adopt"), ("spammer-77", "block")]
+        ("spamer-78", "adopt"),
+        ("spamer-78", "block"),
+        ("spammer-77", "adopt"),
+        ("spammer-77", "block"),
+    ]
     assert planned["actions"][3]["changes"][0] == {
-        "path": "banned", "before": None, "after": True, "unknown": True}
+        "path": "banned",
+        "before": None,
+        "after": True,
+        "unknown": True,
+    }
     assert ended.code == 3
     assert world.vendor("spammer-77")["enabled"] is False
     assert "spamer-78" in ended.err
@@ -330,8 +351,9 @@ def test_fields_of_a_banned_account_wait(applied: World) -> None:
 
     assert waiting["actions"] == []
     assert [d["kind"] for d in waiting["diagnostics"]] == ["waiting"]
-    assert lifted.last == ("Apply complete: 0 created, 1 updated, 0 blocked, 1 unblocked, "
-                           "0 forgotten.")
+    assert lifted.last == (
+        "Apply complete: 0 created, 1 updated, 0 blocked, 1 unblocked, 0 forgotten."
+    )
     assert applied.vendor("bob")["profile"]["name"] == "Bobby"
 
 
@@ -363,12 +385,14 @@ def test_removed_field_returns_to_the_default(applied: World) -> None:
 
     assert planned["actions"][0]["reason"] == "field_removed"
     assert planned["actions"][0]["changes"] == [
-        {"path": "profile.sign", "before": "hello", "after": "", "removed": True}]
+        {"path": "profile.sign", "before": "hello", "after": "", "removed": True}
+    ]
     assert applied.run("drift").code == 0
 
 
-@pytest.mark.parametrize(("mode", "code", "enabled"), [
-    ("forget", 0, True), ("block", 0, False), ("error", 4, True)])
+@pytest.mark.parametrize(
+    ("mode", "code", "enabled"), [("forget", 0, True), ("block", 0, False), ("error", 4, True)]
+)
 def test_leaving(applied: World, mode: str, code: int, enabled: bool) -> None:
     """An account that leaves the YAML is forgotten, blocked or an error, as was chosen."""
     applied.workspace(f"on_absent: {mode}")
@@ -406,8 +430,12 @@ def test_token_is_sent_and_kept_nowhere(world: World) -> None:
     world.environ["IM_TOKEN_A"] = "second-login-token"
     steady = world.run("plan")
     world.accounts("bot:\n  token: {from: env:IM_TOKEN_A, version: 2}\n")
-    texts += [steady, world.run("--log-level", "debug", "apply", "--auto-approve"),
-              world.run("state", "show", "cn-prod/bot"), world.run("state", "pull")]
+    texts += [
+        steady,
+        world.run("--log-level", "debug", "apply", "--auto-approve"),
+        world.run("state", "show", "cn-prod/bot"),
+        world.run("state", "pull"),
+    ]
 
     expected = hashlib.sha256(b"second-login-token").hexdigest()
     written = b"".join(path.read_bytes() for path in world.root.rglob("*") if path.is_file())
@@ -420,8 +448,12 @@ def test_token_is_sent_and_kept_nowhere(world: World) -> None:
 
 def test_keyed_fingerprint_notices_a_new_token(world: World) -> None:
     """With a fingerprint key a changed value is noticed although its version is the same."""
-    world.write("reconciler.yaml", (world.root / "reconciler.yaml").read_text().replace(
-        '"file:secrets/*"]', '"file:secrets/*"], fingerprint_key: env:FP_KEY'))
+    world.write(
+        "reconciler.yaml",
+        (world.root / "reconciler.yaml")
+        .read_text()
+        .replace('"file:secrets/*"]', '"file:secrets/*"], fingerprint_key: env:FP_KEY'),
+    )
     world.environ["FP_KEY"] = "a-key-of-the-tests"
     world.accounts("bot:\n  token: {from: env:IM_TOKEN_A, version: 1}\n")
     world.run("apply", "--auto-approve")
@@ -442,7 +474,7 @@ def test_minted_token_reaches_its_sink(world: World) -> None:
     import hashlib
 
     (world.root / "secrets").mkdir(mode=0o700)
-    world.accounts("bot:\n  token: {generate: true, sink: \"file:secrets/bot\", version: 1}\n")
+    world.accounts('bot:\n  token: {generate: true, sink: "file:secrets/bot", version: 1}\n')
 
     assert world.run("apply", "--auto-approve").code == 0
 
@@ -477,10 +509,16 @@ def test_drift(applied: World) -> None:
     assert clean.json["coverage"] == {"checked": 5, "recorded_only": 0}
     assert found.code == 2
     assert found.json["drift"] == [
-        {"address": "cn-prod/alice", "kind": "changed", "changes": [
-            {"path": "banned", "recorded": False, "observed": True},
-            {"path": "profile.name", "recorded": "Alice", "observed": "Al1ce"}]},
-        {"address": "cn-prod/bob", "kind": "missing", "changes": []}]
+        {
+            "address": "cn-prod/alice",
+            "kind": "changed",
+            "changes": [
+                {"path": "banned", "recorded": False, "observed": True},
+                {"path": "profile.name", "recorded": "Alice", "observed": "Al1ce"},
+            ],
+        },
+        {"address": "cn-prod/bob", "kind": "missing", "changes": []},
+    ]
     assert (applied.serial(), len(applied.mutations())) == before
     assert applied.run("drift").last == "Drift: 1 changed, 1 missing, 0 unchanged."
 
@@ -495,7 +533,8 @@ def test_refresh_accepts_what_the_vendor_holds(applied: World) -> None:
     assert refreshed.code == 0
     assert applied.run("drift").code == 0
     assert [(a["reason"], a["changes"]) for a in planned["actions"]] == [
-        ("drift", [{"path": "profile.name", "before": "Al1ce", "after": "Alice"}])]
+        ("drift", [{"path": "profile.name", "before": "Al1ce", "after": "Alice"}])
+    ]
     assert applied.run("apply", "--auto-approve").code == 0
     assert applied.vendor("alice")["profile"]["name"] == "Alice"
 
@@ -507,7 +546,8 @@ def test_vanished_account_is_created_again(applied: World) -> None:
     planned = applied.run("plan", "--refresh", "--json").json
 
     assert [(a["account_id"], a["action"], a["reason"]) for a in planned["actions"]] == [
-        ("bob", "create", "drift")]
+        ("bob", "create", "drift")
+    ]
     applied.run("refresh")
     assert applied.run("apply", "--auto-approve").code == 0
     assert applied.vendor("bob")["profile"]["name"] == "Bob"
@@ -527,7 +567,9 @@ def test_unreachable_vendor(applied: World) -> None:
 def test_refused_credentials_stop_the_provider(applied: World) -> None:
     """Once the vendor refuses the credentials, the rest is skipped and says why."""
     applied.environ["APP_SECRET"] = "not-the-secret"
-    applied.accounts("".join(f"u{n}:\n  profile: {{name: x}}\n" for n in range(40)) + TWO.strip("\n"))
+    applied.accounts(
+        "".join(f"u{n}:\n  profile: {{name: x}}\n" for n in range(40)) + TWO.strip("\n")
+    )
 
     ended = applied.run("apply", "--auto-approve")
 
@@ -612,8 +654,10 @@ def test_push_refuses_what_is_older_or_other(applied: World) -> None:
     restored = applied.run("state", "restore", str(old), "--auto-approve")
 
     assert restored.code == 0
-    assert applied.run("state", "show", "cn-prod/bob", "--json").json["attributes"]["profile"][
-        "name"] == "Bob"
+    assert (
+        applied.run("state", "show", "cn-prod/bob", "--json").json["attributes"]["profile"]["name"]
+        == "Bob"
+    )
     assert applied.serial() == serial + 1
 
 
@@ -644,7 +688,9 @@ def test_history(applied: World) -> None:
     lines = applied.run("state", "history", "cn-prod/bob", "--json").lines
 
     assert [(line["action"]["action"], line["status"]) for line in lines] == [
-        ("create", "confirmed"), ("block", "confirmed")]
+        ("create", "confirmed"),
+        ("block", "confirmed"),
+    ]
     assert lines[0]["run"]["id"] != lines[1]["run"]["id"]
     assert lines[1]["run"]["fingerprint"].startswith("sha256:")
 
@@ -686,8 +732,15 @@ def _until(ask, key: str):
 def test_interrupt_finishes_what_is_in_flight(world: World) -> None:
     """One SIGINT ends an apply with 130; nothing is in doubt and the next run does the rest."""
     world.accounts("".join(f"u{n:03}:\n  profile: {{name: x}}\n" for n in range(200)))
-    world.faults({"match": {"api": "create"}, "fault": "slow", "seconds": 0.1, "executed": True,
-                  "times": None})
+    world.faults(
+        {
+            "match": {"api": "create"},
+            "fault": "slow",
+            "seconds": 0.1,
+            "executed": True,
+            "times": None,
+        }
+    )
     run = world.start("apply", "--auto-approve", "--json")
     _until(lambda: {"some": len(world.mutations()) > 5}, "some")
 
@@ -708,8 +761,9 @@ def test_interrupt_finishes_what_is_in_flight(world: World) -> None:
 @pytest.mark.parametrize("after", [1, 20, 60])
 def test_killed_apply_is_settled_by_the_next(world: World, after: int) -> None:
     """After SIGKILL the next apply needs no edit, makes nothing twice and reaches an empty plan."""
-    world.accounts("".join(f"u{n:03}:\n  profile: {{name: x}}\n  banned: true\n"
-                           for n in range(60)))
+    world.accounts(
+        "".join(f"u{n:03}:\n  profile: {{name: x}}\n  banned: true\n" for n in range(60))
+    )
     world.faults({"match": {}, "fault": "slow", "seconds": 0.02, "executed": True, "times": None})
     run = world.start("apply", "--auto-approve")
     _until(lambda: {"some": len(world.mutations()) >= after}, "some")
@@ -721,8 +775,11 @@ def test_killed_apply_is_settled_by_the_next(world: World, after: int) -> None:
 
     assert again.code == 0, again.out + again.err
     assert world.run("plan").last == "No changes. 60 accounts as recorded."
-    creates = [call["account_ids"][0] for call in world.mutations()
-               if call["api"] == "create" and call["code"] == 200]
+    creates = [
+        call["account_ids"][0]
+        for call in world.mutations()
+        if call["api"] == "create" and call["code"] == 200
+    ]
     assert len(creates) == len(set(creates)) == 60
     assert all(world.vendor(f"u{n:03}")["kicks"] == 1 for n in range(0, 60, 7))
 
@@ -732,8 +789,12 @@ def test_killed_apply_is_settled_by_the_next(world: World, after: int) -> None:
 def test_lost_replies_are_settled_by_reading(world: World, fault: str, executed: bool) -> None:
     """A lost reply, executed or not, ends confirmed, once, and with nothing in doubt."""
     world.accounts(TWO + "  banned: true\n")
-    world.faults(*({"match": {"api": api}, "fault": fault, "executed": executed}
-                   for api in ("create", "disable")))
+    world.faults(
+        *(
+            {"match": {"api": api}, "fault": fault, "executed": executed}
+            for api in ("create", "disable")
+        )
+    )
 
     ended = world.run("apply", "--auto-approve")
 
@@ -764,8 +825,9 @@ def test_code_in_the_workspace_is_not_run(world: World) -> None:
 
     import subprocess
 
-    ended = subprocess.run(run, cwd=world.root, env=world.environ, capture_output=True, text=True,
-                           check=False)
+    ended = subprocess.run(
+        run, cwd=world.root, env=world.environ, capture_output=True, text=True, check=False
+    )
 
     assert ended.returncode == 0, ended.stderr
     assert "2 to create" in ended.stdout
@@ -786,9 +848,24 @@ def test_damaged_state_is_refused(applied: World, damage: bytes) -> None:
 
 def test_every_command_has_help(world: World) -> None:
     """Every command's help gives its purpose, an example and its exit codes."""
-    for command in ("init", "validate", "plan", "show", "apply", "drift", "refresh", "import",
-                    "state", "lock", "force-unlock", "providers", "schema", "version",
-                    "emulator", "demo"):
+    for command in (
+        "init",
+        "validate",
+        "plan",
+        "show",
+        "apply",
+        "drift",
+        "refresh",
+        "import",
+        "state",
+        "lock",
+        "force-unlock",
+        "providers",
+        "schema",
+        "version",
+        "emulator",
+        "demo",
+    ):
         ended = world.process(command, "--help")
         assert ended.code == 0
         assert "example: reconciler " in ended.out

@@ -34,7 +34,9 @@ def test_an_account_carries_its_canonical_document(tmp_path):
 
 def test_defaults_lie_beneath_section_by_section(tmp_path):
     """The account wins field by field; sections it does not write come from the defaults."""
-    found = reading(tmp_path, """\
+    found = reading(
+        tmp_path,
+        """\
 defaults:
   provider: cn
   adopt: true
@@ -48,34 +50,54 @@ accounts:
   one: {profile: {name: O}, labels: {tier: c}, adopt: false, protected: false,
         manage: {profile: always}}
   two: {}
-""")
+""",
+    )
     assert not found.errors
     assert found.written == {
-        "cn/one": {"profile": {"name": "O", "sign": "s"},
-                   "configuration": {"p2p_chat_banned": True},
-                   "labels": {"team": "a", "tier": "c"}, "protected": False, "on_absent": "block"},
-        "cn/two": {"profile": {"name": "D", "sign": "s"},
-                   "configuration": {"p2p_chat_banned": True},
-                   "labels": {"team": "a", "tier": "b"}, "protected": True, "on_absent": "block"},
+        "cn/one": {
+            "profile": {"name": "O", "sign": "s"},
+            "configuration": {"p2p_chat_banned": True},
+            "labels": {"team": "a", "tier": "c"},
+            "protected": False,
+            "on_absent": "block",
+        },
+        "cn/two": {
+            "profile": {"name": "D", "sign": "s"},
+            "configuration": {"p2p_chat_banned": True},
+            "labels": {"team": "a", "tier": "b"},
+            "protected": True,
+            "on_absent": "block",
+        },
     }
     assert [(account.adopt, account.once) for account in found.accounts] == [
-        (False, ()), (True, ("profile",))]
+        (False, ()),
+        (True, ("profile",)),
+    ]
 
 
 def test_a_wrong_default_is_told_once_where_it_stands(tmp_path):
     """A default that no account can have is told at the default, not at every account."""
-    found = reading(tmp_path, "defaults: {profile: {email: nobody}}\n"
-                    f"{A}  a: {{}}\n  b: {{}}\n")
+    found = reading(
+        tmp_path, f"defaults: {{profile: {{email: nobody}}}}\n{A}  a: {{}}\n  b: {{}}\n"
+    )
     assert [(one.id, one.source.line) for one in found.errors] == [("bad-email", 1)]
 
 
-@pytest.mark.parametrize(("written", "ban"), [
-    ("false", None), ("true", {}), ("{}", {}),
-    ("{reason: spam, kick: true}", {"reason": "spam"}), ("{kick: false}", {"kick": False}),
-    ("{until: 2027-01-31}", {"until": "2027-01-31T00:00:00Z"}),
-    ("{until: 2027-01-31T08:00:00+08:00, evidence: [x], ticket: T, notify: n}",
-     {"until": "2027-01-31T00:00:00Z", "evidence": ["x"], "ticket": "T", "notify": "n"}),
-])
+@pytest.mark.parametrize(
+    ("written", "ban"),
+    [
+        ("false", None),
+        ("true", {}),
+        ("{}", {}),
+        ("{reason: spam, kick: true}", {"reason": "spam"}),
+        ("{kick: false}", {"kick": False}),
+        ("{until: 2027-01-31}", {"until": "2027-01-31T00:00:00Z"}),
+        (
+            "{until: 2027-01-31T08:00:00+08:00, evidence: [x], ticket: T, notify: n}",
+            {"until": "2027-01-31T00:00:00Z", "evidence": ["x"], "ticket": "T", "notify": "n"},
+        ),
+    ],
+)
 def test_a_ban_is_kept_in_one_normal_form(tmp_path, written, ban):
     """Only written keys are kept, kick only when false, until as UTC."""
     made = document(tmp_path, f"{A}  a: {{banned: {written}}}\n")
@@ -89,32 +111,45 @@ def test_an_extension_mapping_is_canonical_json_text(tmp_path):
     assert made["profile"]["extension"] == '{"a":true,"b":[1,"yes","2"],"n":"007"}'
 
 
-@pytest.mark.parametrize(("token", "made"), [
-    ("{from: env:IM_TOKEN_A}", {"from": "env:IM_TOKEN_A", "version": 1}),
-    ("{from: file:secrets/a, version: 3}", {"from": "file:secrets/a", "version": 3}),
-    ("{generate: true, sink: file:secrets/a}",
-     {"generate": True, "sink": "file:secrets/a", "version": 1}),
-    ("{generate: vendor, sink: file:secrets/a}",
-     {"generate": "vendor", "sink": "file:secrets/a", "version": 1}),
-])
+@pytest.mark.parametrize(
+    ("token", "made"),
+    [
+        ("{from: env:IM_TOKEN_A}", {"from": "env:IM_TOKEN_A", "version": 1}),
+        ("{from: file:secrets/a, version: 3}", {"from": "file:secrets/a", "version": 3}),
+        (
+            "{generate: true, sink: file:secrets/a}",
+            {"generate": True, "sink": "file:secrets/a", "version": 1},
+        ),
+        (
+            "{generate: vendor, sink: file:secrets/a}",
+            {"generate": "vendor", "sink": "file:secrets/a", "version": 1},
+        ),
+    ],
+)
 def test_a_token_is_a_reference_and_a_version(tmp_path, token, made):
     """A token section keeps references and the version, which is 1 by default."""
     assert document(tmp_path, f"{A}  a: {{token: {token}}}\n") == {"token": made}
 
 
-@pytest.mark.parametrize(("token", "id"), [
-    ("s3cr3t-value", "literal-secret"), ("{from: s3cr3t-value}", "literal-secret"),
-    ("{from: env:OTHER}", "forbidden-reference"),
-    ("{from: env:YUNXIN_APP_SECRET}", "forbidden-reference"),
-    ("""{from: 'cmd:["s3cr3t-value"]'}""", "forbidden-reference"),
-    ("{from: file:/etc/s3cr3t-value}", "forbidden-reference"),
-    ("{from: file:secrets/../x}", "bad-reference"), ("{version: 2}", "missing-key"),
-    ("{from: env:IM_TOKEN_A, generate: true, sink: file:secrets/a}", "bad-token"),
-    ("{generate: true}", "missing-key"), ("{generate: maybe, sink: file:secrets/a}", "bad-choice"),
-    ("{from: env:IM_TOKEN_A, version: 0}", "out-of-range"),
-    ("{from: env:IM_TOKEN_A, version: '1'}", "wrong-type"),
-    ("{from: env:IM_TOKEN_A, sink: file:secrets/a}", "bad-token"),
-])
+@pytest.mark.parametrize(
+    ("token", "id"),
+    [
+        ("s3cr3t-value", "literal-secret"),
+        ("{from: s3cr3t-value}", "literal-secret"),
+        ("{from: env:OTHER}", "forbidden-reference"),
+        ("{from: env:YUNXIN_APP_SECRET}", "forbidden-reference"),
+        ("""{from: 'cmd:["s3cr3t-value"]'}""", "forbidden-reference"),
+        ("{from: file:/etc/s3cr3t-value}", "forbidden-reference"),
+        ("{from: file:secrets/../x}", "bad-reference"),
+        ("{version: 2}", "missing-key"),
+        ("{from: env:IM_TOKEN_A, generate: true, sink: file:secrets/a}", "bad-token"),
+        ("{generate: true}", "missing-key"),
+        ("{generate: maybe, sink: file:secrets/a}", "bad-choice"),
+        ("{from: env:IM_TOKEN_A, version: 0}", "out-of-range"),
+        ("{from: env:IM_TOKEN_A, version: '1'}", "wrong-type"),
+        ("{from: env:IM_TOKEN_A, sink: file:secrets/a}", "bad-token"),
+    ],
+)
 def test_a_token_that_is_not_allowed_is_an_error(tmp_path, token, id):
     """Literals, commands and references outside secrets.allow are refused; no literal is shown."""
     allow = WORKSPACE.replace('"env:IM_TOKEN_*"', '"env:IM_TOKEN_*", "env:YUNXIN_*"')
@@ -127,8 +162,9 @@ def test_a_token_that_is_not_allowed_is_an_error(tmp_path, token, id):
 
 def test_a_list_of_providers_makes_one_account_each(tmp_path):
     """The same account in several apps shares one document."""
-    found = reading(tmp_path, f"{A}  Bot: {{provider: [cn, sg], profile: {{name: B}}}}\n",
-                    workspace=BOTH)
+    found = reading(
+        tmp_path, f"{A}  Bot: {{provider: [cn, sg], profile: {{name: B}}}}\n", workspace=BOTH
+    )
     assert [account.address for account in found.accounts] == ["cn/bot", "sg/Bot"]
     assert [one.id for one in found.warnings] == ["folded-id"]
 
@@ -142,22 +178,29 @@ def test_a_provider_is_needed_where_there_are_two(tmp_path):
 
 def test_every_provider_must_have_the_field(tmp_path):
     """A field that one of the providers cannot hold is an error naming the provider."""
-    text = (f"{A}  a: {{provider: [cn, sg], profile: {{sign: x}}, "
-            "token: {from: env:IM_TOKEN_A}}\n")
+    text = (
+        f"{A}  a: {{provider: [cn, sg], profile: {{sign: x}}, token: {{from: env:IM_TOKEN_A}}}}\n"
+    )
     found = reading(tmp_path, text, workspace=BOTH)
     assert [(one.id, one.summary) for one in found.errors] == [
         ("unsupported-field", "sg has no field profile.sign."),
-        ("unsupported-field", "sg has no field token.")]
+        ("unsupported-field", "sg has no field token."),
+    ]
 
 
 def test_the_same_account_in_two_files_names_both(tmp_path):
     """An address that stands in two files is an error at the second that names the first."""
-    write(tmp_path, {"accounts/a.yaml": f"{A}  bot: {{}}\n",
-                     "accounts/b.yaml": f"{A}\n  BOT: {{}}\n"})
+    write(
+        tmp_path, {"accounts/a.yaml": f"{A}  bot: {{}}\n", "accounts/b.yaml": f"{A}\n  BOT: {{}}\n"}
+    )
     found = read(tmp_path)
     (one,) = found.errors
     assert (one.id, one.source.file, one.source.line, one.address) == (
-        "duplicate-account", "accounts/b.yaml", 3, "cn/bot")
+        "duplicate-account",
+        "accounts/b.yaml",
+        3,
+        "cn/bot",
+    )
     assert "accounts/a.yaml:2" in one.hint
 
 
@@ -168,8 +211,10 @@ def test_the_same_account_on_one_line_is_found(tmp_path):
 
 def test_the_order_of_files_is_their_name(tmp_path):
     """Accounts come by file and then as written."""
-    write(tmp_path, {"accounts/b.yaml": f"{A}  z: {{}}\n  a: {{}}\n",
-                     "accounts/a/x.yaml": f"{A}  m: {{}}\n"})
+    write(
+        tmp_path,
+        {"accounts/b.yaml": f"{A}  z: {{}}\n  a: {{}}\n", "accounts/a/x.yaml": f"{A}  m: {{}}\n"},
+    )
     assert [account.address for account in read(tmp_path).accounts] == ["cn/m", "cn/z", "cn/a"]
 
 
@@ -183,8 +228,11 @@ def test_a_glob_without_files_is_refused(tmp_path):
 
 def test_a_glob_without_files_beside_errors_is_one_of_them(tmp_path):
     """With errors in other files the empty glob is told with them."""
-    write(tmp_path, {"accounts/a.yaml": "accounts: []\n"},
-          WORKSPACE.replace("- accounts", "- more/*.csv\n  - accounts"))
+    write(
+        tmp_path,
+        {"accounts/a.yaml": "accounts: []\n"},
+        WORKSPACE.replace("- accounts", "- more/*.csv\n  - accounts"),
+    )
     found = read(tmp_path)
     assert isinstance(found.failure, ConfigError)
     assert found.ids == ["wrong-type", "empty-glob"]
@@ -211,12 +259,17 @@ def test_a_fifo_is_not_read(tmp_path):
 
 def test_a_glob_may_adopt(tmp_path):
     """The accounts of a glob with adopt: true are adopted, unless one says otherwise."""
-    write(tmp_path, {"bans/a.csv": "id,banned\nx,true\n", "accounts/a.yaml": f"{A}  y: {{}}\n"},
-          WORKSPACE.replace("secrets:", "  - {files: bans/*.csv, adopt: true}\nsecrets:"))
+    write(
+        tmp_path,
+        {"bans/a.csv": "id,banned\nx,true\n", "accounts/a.yaml": f"{A}  y: {{}}\n"},
+        WORKSPACE.replace("secrets:", "  - {files: bans/*.csv, adopt: true}\nsecrets:"),
+    )
     found = read(tmp_path)
     assert not found.errors
     assert {account.address: account.adopt for account in found.accounts} == {
-        "cn/y": False, "cn/x": True}
+        "cn/y": False,
+        "cn/x": True,
+    }
 
 
 YAML = """\
@@ -236,23 +289,38 @@ bot,客服,+8613800138000,1,"{""a"":1}",true,spam,2027-01-31,false,x;y,true,a,en
 007,,,,,true,,,,,,,,\r
 """
 OBJECT = {
-    "bot": {"profile": {"name": "客服", "mobile": "+8613800138000", "gender": 1,
-                        "extension": '{"a":1}'},
-            "banned": {"reason": "spam", "until": "2027-01-31", "kick": False,
-                       "evidence": ["x", "y"]},
-            "configuration": {"p2p_chat_banned": True}, "labels": {"team": "a"},
-            "token": {"from": "env:IM_TOKEN_A", "version": 2}},
+    "bot": {
+        "profile": {
+            "name": "客服",
+            "mobile": "+8613800138000",
+            "gender": 1,
+            "extension": '{"a":1}',
+        },
+        "banned": {"reason": "spam", "until": "2027-01-31", "kick": False, "evidence": ["x", "y"]},
+        "configuration": {"p2p_chat_banned": True},
+        "labels": {"team": "a"},
+        "token": {"from": "env:IM_TOKEN_A", "version": 2},
+    },
     "007": {"banned": True},
 }
 
 
-@pytest.mark.parametrize(("file", "content"), [
-    ("a.csv", CSV), ("a.json", json.dumps({"accounts": OBJECT}, indent="\t")),
-    ("b.json", json.dumps({"accounts": OBJECT}, ensure_ascii=False)),
-    ("a.jsonl", "\n".join(json.dumps({"id": key, **value}) for key, value in OBJECT.items())),
-    ("b.jsonl", "\n".join(json.dumps({"id": key, **value}, ensure_ascii=False) + "\n"
-                          for key, value in OBJECT.items())),
-])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.csv", CSV),
+        ("a.json", json.dumps({"accounts": OBJECT}, indent="\t")),
+        ("b.json", json.dumps({"accounts": OBJECT}, ensure_ascii=False)),
+        ("a.jsonl", "\n".join(json.dumps({"id": key, **value}) for key, value in OBJECT.items())),
+        (
+            "b.jsonl",
+            "\n".join(
+                json.dumps({"id": key, **value}, ensure_ascii=False) + "\n"
+                for key, value in OBJECT.items()
+            ),
+        ),
+    ],
+)
 def test_bulk_formats_mean_what_the_yaml_would(tmp_path, file, content):
     """CSV, JSON and JSON lines give the same accounts as the YAML."""
     yaml = reading(tmp_path / "y", YAML)
@@ -262,35 +330,38 @@ def test_bulk_formats_mean_what_the_yaml_would(tmp_path, file, content):
     assert yaml.written == bulk.written
 
 
-@pytest.mark.parametrize(("file", "content", "id", "line", "column"), [
-    ("a.csv", "id,banned\na,maybe\n", "wrong-type", 2, 2),
-    ("a.csv", "id,profile.nam\na,x\n", "unknown-key", 2, 2),
-    ("a.csv", "name\na\n", "missing-key", 1, 1),
-    ("a.csv", "id,id\na,b\n", "duplicate-key", 1, 2),
-    ("a.csv", "id,banned\na,true\na,true\n", "duplicate-key", 3, 1),
-    ("a.csv", 'id,profile.name\na,"x\n', "syntax", 2, 1),
-    ("a.csv", "id,banned\na,true,x\n", "bad-row", 2, 1),
-    ("a.csv", "id,banned,banned.reason\na,false,x\n", "wrong-type", 2, 3),
-    ("a.csv", "id,profile.name\na,x\u202ey\n", "control-character", 2, 4),
-    ("a.csv", "id,profile.name\na,\"\n\n\"\nb,maybe\nc,d,e\n", "bad-row", 6, 1),
-    ("a.jsonl", '{"id": "a"}\n{"id": "a"}\n', "duplicate-key", 2, 2),
-    ("a.jsonl", '{"id": "a", "banned": "true"}\n', "wrong-type", 1, 23),
-    ("a.jsonl", '{"id": "a", "profile": {"name": null}}\n', "null", 1, 33),
-    ("a.jsonl", '\n{"banned": true}\n', "missing-key", 2, 1),
-    ("a.jsonl", '{"id": "a"} x\n', "syntax", 1, 13),
-    ("a.jsonl", '{"id": "a", "id": "b"}\n', "duplicate-key", 1, 13),
-    ("a.jsonl", '{"id": "a", "labels": {"a": "\\ud800"}}\n', "control-character", 1, 29),
-    ("a.jsonl", '\ufeff{"id": "a"}\n', "byte-order-mark", 1, 1),
-    ("a.jsonl", '[' * 5000 + '\n', "too-deep", 1, None),
-    ("a.jsonl", '{"id": "a", "labels": {"n": NaN}}\n', "syntax", 1, 29),
-    ("a.json", '{"accounts": {"a": {"banned": 1}}}', "wrong-type", 1, 31),
-    ("a.json", '{"accounts": {"a": {},\n "a": {}}}', "duplicate-key", 2, 2),
-    ("a.json", '{"accounts": {"a": {}', "syntax", 1, 22),
-    ("a.json", '{"accounts": []}', "wrong-type", 1, 2),
-    ("a.json", '[]', "wrong-type", 1, 1),
-    ("a.json", '{"accounts": {"a": {"profile": {"extension": {"x": 1.5}}}}}', "number", 1, 52),
-    ("a.txt", "", "file-kind", None, None),
-])
+@pytest.mark.parametrize(
+    ("file", "content", "id", "line", "column"),
+    [
+        ("a.csv", "id,banned\na,maybe\n", "wrong-type", 2, 2),
+        ("a.csv", "id,profile.nam\na,x\n", "unknown-key", 2, 2),
+        ("a.csv", "name\na\n", "missing-key", 1, 1),
+        ("a.csv", "id,id\na,b\n", "duplicate-key", 1, 2),
+        ("a.csv", "id,banned\na,true\na,true\n", "duplicate-key", 3, 1),
+        ("a.csv", 'id,profile.name\na,"x\n', "syntax", 2, 1),
+        ("a.csv", "id,banned\na,true,x\n", "bad-row", 2, 1),
+        ("a.csv", "id,banned,banned.reason\na,false,x\n", "wrong-type", 2, 3),
+        ("a.csv", "id,profile.name\na,x\u202ey\n", "control-character", 2, 4),
+        ("a.csv", 'id,profile.name\na,"\n\n"\nb,maybe\nc,d,e\n', "bad-row", 6, 1),
+        ("a.jsonl", '{"id": "a"}\n{"id": "a"}\n', "duplicate-key", 2, 2),
+        ("a.jsonl", '{"id": "a", "banned": "true"}\n', "wrong-type", 1, 23),
+        ("a.jsonl", '{"id": "a", "profile": {"name": null}}\n', "null", 1, 33),
+        ("a.jsonl", '\n{"banned": true}\n', "missing-key", 2, 1),
+        ("a.jsonl", '{"id": "a"} x\n', "syntax", 1, 13),
+        ("a.jsonl", '{"id": "a", "id": "b"}\n', "duplicate-key", 1, 13),
+        ("a.jsonl", '{"id": "a", "labels": {"a": "\\ud800"}}\n', "control-character", 1, 29),
+        ("a.jsonl", '\ufeff{"id": "a"}\n', "byte-order-mark", 1, 1),
+        ("a.jsonl", "[" * 5000 + "\n", "too-deep", 1, None),
+        ("a.jsonl", '{"id": "a", "labels": {"n": NaN}}\n', "syntax", 1, 29),
+        ("a.json", '{"accounts": {"a": {"banned": 1}}}', "wrong-type", 1, 31),
+        ("a.json", '{"accounts": {"a": {},\n "a": {}}}', "duplicate-key", 2, 2),
+        ("a.json", '{"accounts": {"a": {}', "syntax", 1, 22),
+        ("a.json", '{"accounts": []}', "wrong-type", 1, 2),
+        ("a.json", "[]", "wrong-type", 1, 1),
+        ("a.json", '{"accounts": {"a": {"profile": {"extension": {"x": 1.5}}}}}', "number", 1, 52),
+        ("a.txt", "", "file-kind", None, None),
+    ],
+)
 def test_bulk_formats_tell_the_place(tmp_path, file, content, id, line, column):
     """Findings in CSV, JSON and JSON lines name line and column, in CSV the cell's number."""
     found = reading(tmp_path, content, file=f"accounts/{file}")

@@ -70,36 +70,140 @@ def agree(judge, text):
     return True
 
 
-PLAIN = st.sampled_from([
-    "true", "false", "True", "no", "null", "~", "0", "1", "2", "007", "-1", "4294967296", "1.5",
-    "1e5", "0x1F", "12:30:45", "2001-01-01", "2023-02-30", "+8613800138000", "a b", "a  b", "a: b",
-    "a:b", "a #b", "a#b", "#a", "客服", "it's", 'say "hi"', "a,b", "a, b", "[a]", "{a}", "{}", "[]",
-    "&a b", "*a", "!a b", "| ", ">", "-", "- a", "-a", "?", "? a", ":", ":a", "a:", "@a", "%a",
-    "`a",
-    "=", "<<", "<a", "...", "---", "a\\b", "https://cdn.example.com/a.png", "http://x/y", "x@y.z",
-    "\u00a0", "a\u3000b", "👩\u200d💻", "\u200e", "a\tb", "\ufeff", "\u2028",
-    "env:IM_TOKEN_A", "male",
-    "need_confirm", "vendor", "2027-01-31T00:00:00Z", "2027-01-31", "on_create", "forget",
-    "cn", "sg",
-])
+PLAIN = st.sampled_from(
+    [
+        "true",
+        "false",
+        "True",
+        "no",
+        "null",
+        "~",
+        "0",
+        "1",
+        "2",
+        "007",
+        "-1",
+        "4294967296",
+        "1.5",
+        "1e5",
+        "0x1F",
+        "12:30:45",
+        "2001-01-01",
+        "2023-02-30",
+        "+8613800138000",
+        "a b",
+        "a  b",
+        "a: b",
+        "a:b",
+        "a #b",
+        "a#b",
+        "#a",
+        "客服",
+        "it's",
+        'say "hi"',
+        "a,b",
+        "a, b",
+        "[a]",
+        "{a}",
+        "{}",
+        "[]",
+        "&a b",
+        "*a",
+        "!a b",
+        "| ",
+        ">",
+        "-",
+        "- a",
+        "-a",
+        "?",
+        "? a",
+        ":",
+        ":a",
+        "a:",
+        "@a",
+        "%a",
+        "`a",
+        "=",
+        "<<",
+        "<a",
+        "...",
+        "---",
+        "a\\b",
+        "https://cdn.example.com/a.png",
+        "http://x/y",
+        "x@y.z",
+        "\u00a0",
+        "a\u3000b",
+        "👩\u200d💻",
+        "\u200e",
+        "a\tb",
+        "\ufeff",
+        "\u2028",
+        "env:IM_TOKEN_A",
+        "male",
+        "need_confirm",
+        "vendor",
+        "2027-01-31T00:00:00Z",
+        "2027-01-31",
+        "on_create",
+        "forget",
+        "cn",
+        "sg",
+    ]
+)
 SCALAR = st.one_of(
-    PLAIN, PLAIN, PLAIN.map(lambda text: f'"{text}"'), PLAIN.map(lambda text: f"'{text}'"),
+    PLAIN,
+    PLAIN,
+    PLAIN.map(lambda text: f'"{text}"'),
+    PLAIN.map(lambda text: f"'{text}'"),
     st.text(st.characters(codec="utf-8"), max_size=8),
     st.text("abc :#,{}[]'\"-?&*!|>%@`\\~0123.", max_size=8),
 )
-KEY = st.sampled_from(["name", "avatar", "email", "birthday", "gender", "extension", "level",
-                       "custom",
-                       "mobile", "sign", "allow_type", "p2p_chat_banned", "team", "reason", "until",
-                       "kick", "evidence", "from", "version", "generate", '"name"', "a b",
-                       "x:y", "007",
-                       "<<", "profile", "configuration"])
-FLOW = st.recursive(SCALAR, lambda inner: st.one_of(
-    st.lists(st.tuples(KEY, inner), max_size=3).map(
-        lambda pairs: "{" + ", ".join(f"{k}: {v}" for k, v in pairs) + "}"),
-    st.lists(inner, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")), max_leaves=5)
+KEY = st.sampled_from(
+    [
+        "name",
+        "avatar",
+        "email",
+        "birthday",
+        "gender",
+        "extension",
+        "level",
+        "custom",
+        "mobile",
+        "sign",
+        "allow_type",
+        "p2p_chat_banned",
+        "team",
+        "reason",
+        "until",
+        "kick",
+        "evidence",
+        "from",
+        "version",
+        "generate",
+        '"name"',
+        "a b",
+        "x:y",
+        "007",
+        "<<",
+        "profile",
+        "configuration",
+    ]
+)
+FLOW = st.recursive(
+    SCALAR,
+    lambda inner: st.one_of(
+        st.lists(st.tuples(KEY, inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{k}: {v}" for k, v in pairs) + "}"
+        ),
+        st.lists(inner, max_size=3).map(lambda items: "[" + ", ".join(items) + "]"),
+    ),
+    max_leaves=5,
+)
 
 
-SEEDS = ["""\
+SEEDS = [
+    """\
 # The bots.
 defaults:
   provider: cn
@@ -125,7 +229,8 @@ accounts:
     configuration: {p2p_chat_banned: false, team_chat_banned: true}
     provider: [cn, sg]
     manage: {profile: on_create}
-""", """\
+""",
+    """\
 accounts:
     a:
         provider: sg
@@ -140,16 +245,64 @@ accounts:
         provider: [cn]
         banned: true
         on_absent: block
-"""]
+""",
+]
 EDITS = st.one_of(
-    st.sampled_from(["", " ", "  ", "\n", "\n ", "\n    ", ": ", ":", " #", "#", ", ", ",",
-                     "{", "}", "[", "]",
-                     '"', "'", "-", "- ", "? ", "&a ", "*a", "!!str ", "|", ">", "\t", "\r",
-                     "%", "@", "`", "\\",
-                     "null", "~", "true", "<<: *a", "---", "...", "a: b", "\u200e", "\u2028",
-                     "\ufeff", "=", "0",
-                     "accounts:\n", "defaults: {}\n", "x" * 200, "é", "e\u0301"]),
-    st.text(max_size=3))
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "  ",
+            "\n",
+            "\n ",
+            "\n    ",
+            ": ",
+            ":",
+            " #",
+            "#",
+            ", ",
+            ",",
+            "{",
+            "}",
+            "[",
+            "]",
+            '"',
+            "'",
+            "-",
+            "- ",
+            "? ",
+            "&a ",
+            "*a",
+            "!!str ",
+            "|",
+            ">",
+            "\t",
+            "\r",
+            "%",
+            "@",
+            "`",
+            "\\",
+            "null",
+            "~",
+            "true",
+            "<<: *a",
+            "---",
+            "...",
+            "a: b",
+            "\u200e",
+            "\u2028",
+            "\ufeff",
+            "=",
+            "0",
+            "accounts:\n",
+            "defaults: {}\n",
+            "x" * 200,
+            "é",
+            "e\u0301",
+        ]
+    ),
+    st.text(max_size=3),
+)
 
 
 @st.composite
@@ -159,7 +312,7 @@ def files(draw):
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(text)))
         drop = draw(st.sampled_from([0, 0, 0, 1, 2, 5]))
-        text = text[:at] + draw(EDITS) + text[at + drop:]
+        text = text[:at] + draw(EDITS) + text[at + drop :]
     return text
 
 
@@ -174,8 +327,11 @@ def test_the_fast_reading_never_takes_what_the_careful_one_refuses(judge, text):
 
 
 @HARD
-@given(pairs=st.lists(st.tuples(KEY, SCALAR), min_size=1, max_size=4), flow=st.booleans(),
-       section=st.sampled_from(["labels", "labels", "profile", "banned", "token"]))
+@given(
+    pairs=st.lists(st.tuples(KEY, SCALAR), min_size=1, max_size=4),
+    flow=st.booleans(),
+    section=st.sampled_from(["labels", "labels", "profile", "banned", "token"]),
+)
 def test_texts_agree(judge, pairs, flow, section):
     """A text means the same to both readings, in block style and on one line."""
     if flow:
@@ -192,9 +348,11 @@ def test_flow_collections_agree(judge, value):
     agree(judge, f"accounts:\n  a:\n    provider: cn\n    profile: {{extension: {{k: {value}}}}}\n")
 
 
-NAMES = st.text(st.characters(
-    codec="utf-8", exclude_categories=["Cc", "Cs", "Cf", "Zl", "Zp", "Cn"]),
-                min_size=1, max_size=20)
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf", "Zl", "Zp", "Cn"]),
+    min_size=1,
+    max_size=20,
+)
 
 
 @st.composite
@@ -205,31 +363,48 @@ def valid(draw):
     if draw(st.booleans()):
         profile["gender"] = draw(st.sampled_from([0, 1, 2, "female"]))
     if account["provider"] == "cn" and draw(st.booleans()):
-        profile |= {"mobile": "+8613800138000", "birthday": "1990-01-31", "email": "a@example.com",
-                    "extension": draw(st.sampled_from(["text", {"level": 3, "tags": ["a", "b"]}]))}
+        profile |= {
+            "mobile": "+8613800138000",
+            "birthday": "1990-01-31",
+            "email": "a@example.com",
+            "extension": draw(st.sampled_from(["text", {"level": 3, "tags": ["a", "b"]}])),
+        }
         account["token"] = {"from": "env:IM_TOKEN_A", "version": draw(st.integers(1, 9))}
     account["profile"] = profile
-    account["banned"] = draw(st.sampled_from(
-        [True, False, {"reason": "spam", "evidence": ["x", "y z"], "until": "2027-01-31"}]))
+    account["banned"] = draw(
+        st.sampled_from(
+            [True, False, {"reason": "spam", "evidence": ["x", "y z"], "until": "2027-01-31"}]
+        )
+    )
     account["labels"] = draw(st.dictionaries(st.sampled_from(["team", "tier"]), NAMES))
     account["adopt"] = draw(st.booleans())
     return account
 
 
 @HARD
-@given(accounts=st.dictionaries(st.from_regex(r"[a-z0-9_.@-]{1,9}", fullmatch=True), valid(),
-                                min_size=1, max_size=3),
-       flow=st.sampled_from([True, False, None]), width=st.sampled_from([80, 10_000]))
+@given(
+    accounts=st.dictionaries(
+        st.from_regex(r"[a-z0-9_.@-]{1,9}", fullmatch=True), valid(), min_size=1, max_size=3
+    ),
+    flow=st.sampled_from([True, False, None]),
+    width=st.sampled_from([80, 10_000]),
+)
 def test_valid_files_agree_in_every_style(judge, accounts, flow, width):
     """A valid file in block or flow style has no errors, and both readings give the same."""
-    text = yaml.dump({"accounts": accounts}, Dumper=yaml.CSafeDumper, allow_unicode=True,
-                     default_flow_style=flow, width=width)
-    if any(ord(c) in range(0x80, 0xa0) for c in text):
+    text = yaml.dump(
+        {"accounts": accounts},
+        Dumper=yaml.CSafeDumper,
+        allow_unicode=True,
+        default_flow_style=flow,
+        width=width,
+    )
+    if any(ord(c) in range(0x80, 0xA0) for c in text):
         return
     made, findings = careful(judge, text)
     assert not has_errors(findings), (text, findings)
-    assert len(made) == sum(2 if account["provider"].__class__ is list else 1
-                            for account in accounts.values())
+    assert len(made) == sum(
+        2 if account["provider"].__class__ is list else 1 for account in accounts.values()
+    )
     agree(judge, text)
 
 
@@ -278,7 +453,8 @@ def test_defaults_may_follow_the_accounts(judge):
 def test_a_piece_may_end_anywhere_between_lines(judge, monkeypatch):
     """The size of the pieces a file is read in makes no difference."""
     text = "accounts:\n" + "".join(
-        f"  a{n}:\n    provider: cn\n    profile:\n      name: 客服{n}\n" for n in range(50))
+        f"  a{n}:\n    provider: cn\n    profile:\n      name: 客服{n}\n" for n in range(50)
+    )
     whole = fast(judge, text)
     for size in (1, 7, 64):
         monkeypatch.setattr("reconciler.config.text.PIECE", size)

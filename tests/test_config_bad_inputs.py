@@ -21,10 +21,12 @@ def name(text: str) -> str:
 
 
 ALIAS_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
 MERGE_BOMB = "a: &a {x: 1}\n" + "".join(
     f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}\n"
-    for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 # Number in the list of bad inputs, content, the finding's id, its line and column.
 BAD = [
@@ -117,8 +119,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("content", "id", "line", "column"),
-                         [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+@pytest.mark.parametrize(
+    ("content", "id", "line", "column"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
 def test_a_bad_input_is_told_with_its_place(tmp_path, content, id, line, column):
     """Each bad input gives the finding of its kind at its place, in under a second or so."""
     start = time.process_time()
@@ -136,37 +139,68 @@ def test_a_bad_input_is_told_with_its_place(tmp_path, content, id, line, column)
 
 
 GOOD = [
-    ("1", "", {}), ("2", "# nothing\n", {}), ("3", "---\n...\n", {}), ("6", "accounts: {}\n", {}),
-    ("15", one("", "007"), {"cn/007": {}}), ("16", one("", "0777"), {"cn/0777": {}}),
-    ("17", one("", "0o17"), {"cn/0o17": {}}), ("18", one("", "1_000"), {"cn/1_000": {}}),
-    ("21", one("", "0x1f"), {"cn/0x1f": {}}), ("22", one("", "1e5"), {"cn/1e5": {}}),
-    ("23", one("", ".inf"), {"cn/.inf": {}}), ("24", one("", ".nan"), {"cn/.nan": {}}),
-    ("25", one("", "no"), {"cn/no": {}}), ("26", one("", "on"), {"cn/on": {}}),
-    ("27", one("", "y"), {"cn/y": {}}), ("28", one("", "null"), {"cn/null": {}}),
+    ("1", "", {}),
+    ("2", "# nothing\n", {}),
+    ("3", "---\n...\n", {}),
+    ("6", "accounts: {}\n", {}),
+    ("15", one("", "007"), {"cn/007": {}}),
+    ("16", one("", "0777"), {"cn/0777": {}}),
+    ("17", one("", "0o17"), {"cn/0o17": {}}),
+    ("18", one("", "1_000"), {"cn/1_000": {}}),
+    ("21", one("", "0x1f"), {"cn/0x1f": {}}),
+    ("22", one("", "1e5"), {"cn/1e5": {}}),
+    ("23", one("", ".inf"), {"cn/.inf": {}}),
+    ("24", one("", ".nan"), {"cn/.nan": {}}),
+    ("25", one("", "no"), {"cn/no": {}}),
+    ("26", one("", "on"), {"cn/on": {}}),
+    ("27", one("", "y"), {"cn/y": {}}),
+    ("28", one("", "null"), {"cn/null": {}}),
     ("29", one("", "2001-01-01"), {"cn/2001-01-01": {}}),
     ("36", f"{A}  1: {{}}\n  1.0: {{}}\n", {"cn/1": {}, "cn/1.0": {}}),
     ("37", f"{A}  true: {{}}\n  1: {{}}\n", {"cn/true": {}, "cn/1": {}}),
-    ("86", one("", "-x"), {"cn/-x": {}}), ("85", one("", '"@foo"'), {"cn/@foo": {}}),
+    ("86", one("", "-x"), {"cn/-x": {}}),
+    ("85", one("", '"@foo"'), {"cn/@foo": {}}),
     ("33", name("a #b"), {"cn/bot": {"profile": {"name": "a"}}}),
     ("52", name("="), {"cn/bot": {"profile": {"name": "="}}}),
     ("88", name("=cmd()"), {"cn/bot": {"profile": {"name": "=cmd()"}}}),
     ("69", name("👩\u200d💻"), {"cn/bot": {"profile": {"name": "👩\u200d💻"}}}),
-    ("90", name("x\n      extension: '{broken'"),
-     {"cn/bot": {"profile": {"name": "x", "extension": "{broken"}}}),
+    (
+        "90",
+        name("x\n      extension: '{broken'"),
+        {"cn/bot": {"profile": {"name": "x", "extension": "{broken"}}},
+    ),
     ("mark", name("a\u200eb"), {"cn/bot": {"profile": {"name": "a\u200eb"}}}),
     ("crlf", name("a").replace("\n", "\r\n"), {"cn/bot": {"profile": {"name": "a"}}}),
     ("tab", name('"a\tb"'), {"cn/bot": {"profile": {"name": "a\tb"}}}),
     ("quoted-null", name('"null"'), {"cn/bot": {"profile": {"name": "null"}}}),
-    *((text, name(text), {"cn/bot": {"profile": {"name": text}}})
-      for text in ("007", "+8613800138000", "no", "2001-01-01", "12:30:45", "22:22", "1e5",
-                   "0x1F", "1_000", ".inf", "true", "9" * 60)),
-    ("alias", f"x: y\n{A}".replace("x: y\n", "") + "  a: &a {banned: true}\n  b: *a\n",
-     {"cn/a": {"ban": {}}, "cn/b": {"ban": {}}}),
+    *(
+        (text, name(text), {"cn/bot": {"profile": {"name": text}}})
+        for text in (
+            "007",
+            "+8613800138000",
+            "no",
+            "2001-01-01",
+            "12:30:45",
+            "22:22",
+            "1e5",
+            "0x1F",
+            "1_000",
+            ".inf",
+            "true",
+            "9" * 60,
+        )
+    ),
+    (
+        "alias",
+        f"x: y\n{A}".replace("x: y\n", "") + "  a: &a {banned: true}\n  b: *a\n",
+        {"cn/a": {"ban": {}}, "cn/b": {"ban": {}}},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("content", "documents"), [case[1:] for case in GOOD],
-                         ids=[case[0] for case in GOOD])
+@pytest.mark.parametrize(
+    ("content", "documents"), [case[1:] for case in GOOD], ids=[case[0] for case in GOOD]
+)
 def test_what_is_written_is_kept(tmp_path, content, documents):
     """Ids and texts keep the characters written, whatever YAML would make of them elsewhere."""
     found = reading(tmp_path, content)
@@ -201,17 +235,29 @@ def test_all_findings_of_all_files_come_at_once(tmp_path):
     """Every mistake of every file is told in one go, in the order of the files."""
     from config_files import read, write
 
-    write(tmp_path, {"accounts/a.yaml": one("banned: maybe"), "accounts/b.yaml": "accounts: []\n",
-                     "accounts/c.yaml": f"{A}  x: {{profil: {{}}, banned: 1, labels: {{a: ~}}}}\n"})
+    write(
+        tmp_path,
+        {
+            "accounts/a.yaml": one("banned: maybe"),
+            "accounts/b.yaml": "accounts: []\n",
+            "accounts/c.yaml": f"{A}  x: {{profil: {{}}, banned: 1, labels: {{a: ~}}}}\n",
+        },
+    )
     found = read(tmp_path)
     assert [str(one.source.file) for one in found.errors] == [
-        "accounts/a.yaml", "accounts/b.yaml", *["accounts/c.yaml"] * 3]
+        "accounts/a.yaml",
+        "accounts/b.yaml",
+        *["accounts/c.yaml"] * 3,
+    ]
 
 
 def test_very_many_findings_are_counted(tmp_path):
     """Beyond 200 findings only their number is told."""
-    found = reading(tmp_path, A + "".join(f"  a{n}: {{banned: maybe}}\n" for n in range(150)),
-                    file="accounts/a.yaml")
+    found = reading(
+        tmp_path,
+        A + "".join(f"  a{n}: {{banned: maybe}}\n" for n in range(150)),
+        file="accounts/a.yaml",
+    )
     assert len(found.errors) == 150
     found = reading(tmp_path, A + "".join(f"  a{n}: {{banned: maybe}}\n" for n in range(1500)))
     assert len(found.errors) == 201

@@ -30,9 +30,15 @@ def test_a_workspace_is_read_with_its_defaults(tmp_path):
     assert workspace.root == str(tmp_path.resolve())
     app = workspace.apps["cn"]
     assert (app.type, app.endpoint, app.rate, app.concurrency) == (
-        "yunxin", "https://open.yunxinapi.com", None, 16)
-    assert app.credentials == {"app_key": Reference("env:YUNXIN_APP_KEY"),
-                               "app_secret": Reference("env:YUNXIN_APP_SECRET")}
+        "yunxin",
+        "https://open.yunxinapi.com",
+        None,
+        16,
+    )
+    assert app.credentials == {
+        "app_key": Reference("env:YUNXIN_APP_KEY"),
+        "app_secret": Reference("env:YUNXIN_APP_SECRET"),
+    }
     assert workspace.apps["sg"].credentials["sdk_app_id"] == "1400000000"
     assert (app.source.line, app.source.file) == (5, "reconciler.yaml")
     assert workspace.state.backend == "sqlite"
@@ -43,7 +49,9 @@ def test_a_workspace_is_read_with_its_defaults(tmp_path):
 
 def test_a_workspace_is_read_with_all_its_settings(tmp_path):
     """State, secrets, limits, rules and the settings of a provider arrive as written."""
-    workspace = loaded(tmp_path, """\
+    workspace = loaded(
+        tmp_path,
+        """\
 version: 1
 workspace: im
 state: {backend: http, address: https://git.example.com/state, password: env:STATE_PASSWORD}
@@ -69,20 +77,27 @@ rules:
     when: {action: [block], match: {labels.tier: vip}}
     deny: No.
   - {id: names, when: {}, require: {profile.name: {pattern: "^.+$"}}}
-""")
+""",
+    )
     app = workspace.apps["local"]
     assert (app.endpoint, app.rate, app.concurrency) == ("http://127.0.0.1:8080", 12.5, 4)
     assert app.proxy == Reference("env:HTTPS_PROXY")
     assert app.options == {"blocked_tag": "Tag_Profile_Custom_Blocked"}
-    assert workspace.state.options == {"address": "https://git.example.com/state",
-                                       "password": Reference("env:STATE_PASSWORD")}
+    assert workspace.state.options == {
+        "address": "https://git.example.com/state",
+        "password": Reference("env:STATE_PASSWORD"),
+    }
     assert (workspace.accounts, workspace.adopts) == (("a.yaml", "b/*.csv"), ("b/*.csv",))
     assert workspace.secrets.fingerprint_key == Reference("env:KEY")
     assert workspace.limits["block"] == Limit(5, 10)
     assert workspace.limits["update"] == Limit(None, 12.5, 10)
     vip, names = workspace.rules
     assert (vip.actions, vip.match, vip.effect, vip.value) == (
-        ("block",), {"labels.tier": "vip"}, "deny", "No.")
+        ("block",),
+        {"labels.tier": "vip"},
+        "deny",
+        "No.",
+    )
     assert (names.actions, names.effect) == ((), "require")
     assert vip.source.line == 22
 
@@ -96,11 +111,19 @@ def test_a_missing_workspace_names_init(tmp_path):
 
 def test_everything_wrong_is_told_at_once(tmp_path):
     """Shape and meaning, in every part of the file, in one go; no secret is repeated."""
-    found = errors(tmp_path, WORKSPACE.replace("version: 1\n", "").replace("china", "chna")
-                   .replace("env:YUNXIN_APP_SECRET", "hunter2")
-                   .replace("secrets:", "on_absnt: block\nsecrets:"))
-    assert {one.id for one in found} == {"missing-key", "unknown-region", "literal-secret",
-                                         "unknown-key"}
+    found = errors(
+        tmp_path,
+        WORKSPACE.replace("version: 1\n", "")
+        .replace("china", "chna")
+        .replace("env:YUNXIN_APP_SECRET", "hunter2")
+        .replace("secrets:", "on_absnt: block\nsecrets:"),
+    )
+    assert {one.id for one in found} == {
+        "missing-key",
+        "unknown-region",
+        "literal-secret",
+        "unknown-key",
+    }
     assert all(one.source.line and one.hint for one in found)
     assert not any("hunter2" in str(one) for one in found)
 
@@ -115,39 +138,51 @@ providers:
 """
 
 
-@pytest.mark.parametrize(("line", "id"), [
-    ("", "missing-key"), ("region: mars", "unknown-region"),
-    ("region: china\n    endpoint: https://x.example.com", "region-and-endpoint"),
-    ("endpoint: http://im.example.com", "plain-http"),
-    ("endpoint: ftp://im.example.com", "bad-url"),
-    ("endpoint: https://u:p@im.example.com", "bad-url"),
-    ("endpoint: https://im.example.com?a=b", "bad-url"),
-    ("endpoint: 'https://im.example.com#a'", "bad-url"), ("endpoint: https://[x", "bad-url"),
-    ("endpoint: https://h:99999", "bad-url"), ("endpoint: nothing", "bad-url"),
-    ("region: china\n    rate: 0", "out-of-range"), ("region: china\n    rate: fast", "wrong-type"),
-    ("region: china\n    proxy: http://proxy", "bad-reference"),
-    ("region: china\n    timeout: 3", "unknown-key"),
-    ("region: china\naccounts: [../x.yaml]", "outside"),
-    ("region: china\naccounts: [/etc/*]", "outside"),
-    ("region: china\naccounts: [a**/x.yaml]", "bad-glob"), ("region: china\naccounts: []", "empty"),
-    ("region: china\nsecrets: {allow: ['cmd:*']}", "bad-form"),
-    ("region: china\nsecrets: {allow: ['file:../*']}", "outside"),
-    ("region: china\nstate: {backend: postgres}", "missing-key"),
-    ("region: china\nstate: {backend: postgres, url: 'postgres://u:p@h/d'}", "literal-secret"),
-    ("region: china\nstate: {backend: sqlite, url: env:X}", "unknown-key"),
-    ("region: china\nstate: {backend: object, url: 'https://x'}", "bad-url"),
-    ("region: china\nstate: {backend: redis}", "bad-choice"),
-    ("region: china\nlimits: {delete: {count: 1}}", "unknown-key"),
-    ("region: china\nrules: [{id: a, when: {}}]", "bad-rule"),
-    ("region: china\nrules: [{id: a, when: {}, deny: x, warn: y}]", "bad-rule"),
-    ("region: china\nrules: [{id: a, when: {}, deny: x}, {id: a, when: {}, deny: x}]",
-     "duplicate-key"),
-    ("region: china\nrules: [{id: a, when: {}, require: {x: {pattern: '('}}}]", "bad-form"),
-    ("region: china\non_absent: null", "null"),
-    ("region: china\n    region: china", "duplicate-key"),
-    ("region: !x china", "tag"), ("region: china\n---\na: b", "several-documents"),
-    ("region: 'china", "syntax"), ("region: chi\u202ena", "control-character"),
-])
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        ("", "missing-key"),
+        ("region: mars", "unknown-region"),
+        ("region: china\n    endpoint: https://x.example.com", "region-and-endpoint"),
+        ("endpoint: http://im.example.com", "plain-http"),
+        ("endpoint: ftp://im.example.com", "bad-url"),
+        ("endpoint: https://u:p@im.example.com", "bad-url"),
+        ("endpoint: https://im.example.com?a=b", "bad-url"),
+        ("endpoint: 'https://im.example.com#a'", "bad-url"),
+        ("endpoint: https://[x", "bad-url"),
+        ("endpoint: https://h:99999", "bad-url"),
+        ("endpoint: nothing", "bad-url"),
+        ("region: china\n    rate: 0", "out-of-range"),
+        ("region: china\n    rate: fast", "wrong-type"),
+        ("region: china\n    proxy: http://proxy", "bad-reference"),
+        ("region: china\n    timeout: 3", "unknown-key"),
+        ("region: china\naccounts: [../x.yaml]", "outside"),
+        ("region: china\naccounts: [/etc/*]", "outside"),
+        ("region: china\naccounts: [a**/x.yaml]", "bad-glob"),
+        ("region: china\naccounts: []", "empty"),
+        ("region: china\nsecrets: {allow: ['cmd:*']}", "bad-form"),
+        ("region: china\nsecrets: {allow: ['file:../*']}", "outside"),
+        ("region: china\nstate: {backend: postgres}", "missing-key"),
+        ("region: china\nstate: {backend: postgres, url: 'postgres://u:p@h/d'}", "literal-secret"),
+        ("region: china\nstate: {backend: sqlite, url: env:X}", "unknown-key"),
+        ("region: china\nstate: {backend: object, url: 'https://x'}", "bad-url"),
+        ("region: china\nstate: {backend: redis}", "bad-choice"),
+        ("region: china\nlimits: {delete: {count: 1}}", "unknown-key"),
+        ("region: china\nrules: [{id: a, when: {}}]", "bad-rule"),
+        ("region: china\nrules: [{id: a, when: {}, deny: x, warn: y}]", "bad-rule"),
+        (
+            "region: china\nrules: [{id: a, when: {}, deny: x}, {id: a, when: {}, deny: x}]",
+            "duplicate-key",
+        ),
+        ("region: china\nrules: [{id: a, when: {}, require: {x: {pattern: '('}}}]", "bad-form"),
+        ("region: china\non_absent: null", "null"),
+        ("region: china\n    region: china", "duplicate-key"),
+        ("region: !x china", "tag"),
+        ("region: china\n---\na: b", "several-documents"),
+        ("region: 'china", "syntax"),
+        ("region: chi\u202ena", "control-character"),
+    ],
+)
 def test_a_wrong_setting_is_told_with_its_place(tmp_path, line, id):
     """Each wrong setting gives a finding of its kind with a place and a hint."""
     found = errors(tmp_path, f"{PROVIDER}    {line}\n")
@@ -157,9 +192,16 @@ def test_a_wrong_setting_is_told_with_its_place(tmp_path, line, id):
     assert match.hint
 
 
-@pytest.mark.parametrize("endpoint", [
-    "http://localhost:1/nimserver", "http://127.0.0.2", "'http://[::1]:80'", "https://im.example.com",
-    "http://im.example.com\n    allow_http: true"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://localhost:1/nimserver",
+        "http://127.0.0.2",
+        "'http://[::1]:80'",
+        "https://im.example.com",
+        "http://im.example.com\n    allow_http: true",
+    ],
+)
 def test_plain_http_is_for_this_machine(tmp_path, endpoint):
     """Plain http is allowed to loopback hosts, and elsewhere only where the provider says so."""
     assert loaded(tmp_path, f"{PROVIDER}    endpoint: {endpoint}\n").apps["cn"].endpoint
@@ -176,6 +218,9 @@ def test_an_account_file_never_holds_the_workspace(tmp_path):
     """A glob over everything does not take reconciler.yaml or hidden files for accounts."""
     from config_files import read
 
-    write(tmp_path, {"a.yaml": "accounts: {x: {}}\n", ".hidden/b.yaml": "accounts: {y: {}}\n"},
-          WORKSPACE.replace("accounts/**/*.yaml", "'**/*.yaml'"))
+    write(
+        tmp_path,
+        {"a.yaml": "accounts: {x: {}}\n", ".hidden/b.yaml": "accounts: {y: {}}\n"},
+        WORKSPACE.replace("accounts/**/*.yaml", "'**/*.yaml'"),
+    )
     assert [account.address for account in read(tmp_path).accounts] == ["cn/x"]

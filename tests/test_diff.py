@@ -45,20 +45,34 @@ def test_types_are_never_mixed_up(old, new):
     assert not same("profile.gender", old, new)
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('{"a":1,"b":[1,2]}', '{ "b": [1, 2], "a": 1 }'), ("[1]", "[ 1 ]"),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"a":1,"b":[1,2]}', '{ "b": [1, 2], "a": 1 }'),
+        ("[1]", "[ 1 ]"),
+    ],
+)
 def test_an_extension_is_compared_by_meaning(old, new):
     """Spacing and key order of JSON in an extension are no difference, elsewhere they are one."""
     assert same(EXTENSION, old, new)
     assert not same("profile.sign", old, new)
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('{"a":1}', '{"a":2}'), ('{"a":1}', '{"a":true}'), ('{"a":1}', '{"a":1.0}'),
-    ("[1,2]", "[2,1]"), ('{"a":1}', '{"a":1,"b":2}'), ('{"__v":1}', '{"__v":2}'),
-    ('{"a":{"__v":1}}', '{"a":{}}'), ("1", "1.0"), ("plain", "text"), ('{"a":1}', ""),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"a":1}', '{"a":2}'),
+        ('{"a":1}', '{"a":true}'),
+        ('{"a":1}', '{"a":1.0}'),
+        ("[1,2]", "[2,1]"),
+        ('{"a":1}', '{"a":1,"b":2}'),
+        ('{"__v":1}', '{"__v":2}'),
+        ('{"a":{"__v":1}}', '{"a":{}}'),
+        ("1", "1.0"),
+        ("plain", "text"),
+        ('{"a":1}', ""),
+    ],
+)
 def test_an_extension_that_means_something_else_differs(old, new):
     """Any other value, order of a list, type, or key (also one that begins with __) differs."""
     assert not same(EXTENSION, old, new)
@@ -71,11 +85,15 @@ def test_a_bottomless_extension_is_compared_as_text():
     assert not same(EXTENSION, deep, deep.replace("]", " ]", 1))
 
 
-@pytest.mark.parametrize("document", [
-    {}, {"profile": {"name": "A", "custom": {"Key.with.dots": "x", "K": ""}}},
-    {"labels": {"a.b.c": "d", "": "empty"}, "protected": False, "on_absent": "block"},
-    {"configuration": {"p2p_chat_banned": True}},
-])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"profile": {"name": "A", "custom": {"Key.with.dots": "x", "K": ""}}},
+        {"labels": {"a.b.c": "d", "": "empty"}, "protected": False, "on_absent": "block"},
+        {"configuration": {"p2p_chat_banned": True}},
+    ],
+)
 def test_flat_fields_give_the_document_back(document):
     """unflatten(flatten(x)) is x, also for names that hold dots."""
     assert unflatten(flatten(document)) == document

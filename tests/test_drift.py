@@ -24,9 +24,11 @@ def test_every_managed_field_that_differs_is_listed():
     one = record(profile={"name": "A", "sign": "s"}, configuration={PUSH: False})
     found = drift([(one, seen({"name": "B", "sign": "s"}, {PUSH: True}, banned=True))])
     (drifted,) = found.drifted
-    assert drifted.changes == (Difference("banned", False, True),
-                               Difference(f"configuration.{PUSH}", False, True),
-                               Difference("profile.name", "A", "B"))
+    assert drifted.changes == (
+        Difference("banned", False, True),
+        Difference(f"configuration.{PUSH}", False, True),
+        Difference("profile.name", "A", "B"),
+    )
     assert found.summary()["changed"] == 1
 
 
@@ -69,7 +71,8 @@ def test_accepted_drift_is_recorded_state():
     one = record(profile={"name": "A"}, observed=seen({"name": "B"}))
     assert drift([(one, seen({"name": "B"}))]).drifted == ()
     assert drift([(one, seen({"name": "A"}))]).drifted[0].changes == (
-        Difference("profile.name", "B", "A"),)
+        Difference("profile.name", "B", "A"),
+    )
 
 
 def test_a_ban_that_ran_out_has_not_drifted_while_it_stands():

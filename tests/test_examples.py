@@ -27,8 +27,11 @@ def example(tmp_path: Path) -> Iterator[World]:
         shutil.copytree(ROOT / "examples/yunxin", world.root, dirs_exist_ok=True)
         file = world.root / "reconciler.yaml"
         world.write("reconciler.yaml", file.read_text().replace("http://127.0.0.1:8900", endpoint))
-        world.environ |= {"YUNXIN_APP_KEY": "demo-app-key", "YUNXIN_APP_SECRET": "demo-app-secret",
-                          "IM_TOKEN_SUPPORT": "a-login-token"}
+        world.environ |= {
+            "YUNXIN_APP_KEY": "demo-app-key",
+            "YUNXIN_APP_SECRET": "demo-app-secret",
+            "IM_TOKEN_SUPPORT": "a-login-token",
+        }
         yield world
 
 
@@ -82,8 +85,11 @@ def test_readme_names_every_command_and_exit_code() -> None:
 
 def test_readme_names_every_room() -> None:
     """The map in the README holds every room there is."""
-    rooms = {path.stem for path in (ROOT / "reconciler").iterdir()
-             if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("_")}
+    rooms = {
+        path.stem
+        for path in (ROOT / "reconciler").iterdir()
+        if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("_")
+    }
     for room in rooms - {"schemas"}:
         assert re.search(rf"`{room}/?`", README), room
 

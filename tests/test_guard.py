@@ -29,11 +29,24 @@ def held(count, **document):
 
 
 class TestLimits:
-    @pytest.mark.parametrize(("kind", "recorded", "most"), [
-        ("block", 0, 3), ("block", 30, 3), ("block", 39, 3), ("block", 40, 4), ("block", 199, 19),
-        ("block", 200, 20), ("block", 100_000, 20), ("forget", 55, 5), ("unblock", 1000, 20),
-        ("update", 10, None), ("update", 11, 3), ("update", 100, 30), ("update", 1001, 300),
-    ])
+    @pytest.mark.parametrize(
+        ("kind", "recorded", "most"),
+        [
+            ("block", 0, 3),
+            ("block", 30, 3),
+            ("block", 39, 3),
+            ("block", 40, 4),
+            ("block", 199, 19),
+            ("block", 200, 20),
+            ("block", 100_000, 20),
+            ("forget", 55, 5),
+            ("unblock", 1000, 20),
+            ("update", 10, None),
+            ("update", 11, 3),
+            ("update", 100, 30),
+            ("update", 1001, 300),
+        ],
+    )
     def test_the_arithmetic_is_the_documented_one(self, kind, recorded, most):
         """max(3, min(count, percent % of recorded)); updates a percentage once above `above`."""
         assert allowed(Kind(kind), DEFAULT_LIMITS[kind], recorded) == most
@@ -56,14 +69,24 @@ class TestLimits:
     @pytest.mark.parametrize("kind", ["block", "unblock", "forget"])
     def test_each_destructive_kind_has_its_limit(self, kind):
         """Twenty-one blocks, unblocks or forgets of a thousand accounts are one too many."""
-        before, after = {"block": ({}, {"ban": {}}), "unblock": ({"ban": {}}, {}),
-                         "forget": ({}, {})}[kind]
+        before, after = {
+            "block": ({}, {"ban": {}}),
+            "unblock": ({"ban": {}}, {}),
+            "forget": ({}, {}),
+        }[kind]
         store = Memory(*held(300, **before))
         desired = crowd(21, **after) * (kind != "forget") + crowd(300, **before)[21:]
         assert errors(judge(desired, store)) == ["over-limit"]
         assert errors(judge(desired, store, allow={kind: 21})) == []
-        assert errors(judge(desired[1:] if kind != "forget" else [*desired, account("u0000")],
-                            Memory(*held(300, **before)[kind != "forget":]))) == []
+        assert (
+            errors(
+                judge(
+                    desired[1:] if kind != "forget" else [*desired, account("u0000")],
+                    Memory(*held(300, **before)[kind != "forget" :]),
+                )
+            )
+            == []
+        )
 
     @pytest.mark.parametrize("count", [20, 22, 0])
     def test_an_override_names_the_exact_count(self, count):
@@ -87,7 +110,8 @@ class TestLimits:
         desired = [account(f"u{n}", adopt=True, ban={}) for n in range(50)]
         made = planned(desired, Memory())
         assert limited({a.address: (a,) for a in made.actions if a.kind == "block"}, {}) == {
-            "block": 50}
+            "block": 50
+        }
         assert errors(judge(desired, Memory())) == ["over-limit"]
         assert errors(judge(desired, Memory(), allow={"block": 50})) == []
 
@@ -122,10 +146,15 @@ class TestEmpty:
 
 
 class TestProtected:
-    @pytest.mark.parametrize("desired", [
-        [account(protected=True, ban={})], [account(protected=False, ban={})], [account(ban={})],
-        [account("other")],
-    ])
+    @pytest.mark.parametrize(
+        "desired",
+        [
+            [account(protected=True, ban={})],
+            [account(protected=False, ban={})],
+            [account(ban={})],
+            [account("other")],
+        ],
+    )
     def test_a_protected_account_is_never_blocked_or_forgotten(self, desired):
         """The record protects, whatever the same plan says about the protection."""
         assert errors(judge(desired, Memory(record(protected=True)))) == ["protected"]
@@ -145,27 +174,35 @@ class TestProtected:
         found = judge([account(ban={})], Memory(record(protected=True)), allow={"block": 1})
         assert errors(found) == ["protected"]
 
-    @pytest.mark.parametrize("mine", [
-        account(protected=True, profile={"name": "B"}), account(protected=False)])
+    @pytest.mark.parametrize(
+        "mine", [account(protected=True, profile={"name": "B"}), account(protected=False)]
+    )
     def test_everything_else_is_allowed(self, mine):
         """Updates, unblocks and lifting the protection itself are fine."""
         assert errors(judge([mine], Memory(record(protected=True, ban={})))) == []
 
     def test_after_the_protection_was_lifted_and_applied_a_block_passes(self):
         """A change of its own has set it to false; the next plan may block."""
-        assert errors(judge([account(protected=False, ban={})],
-                            Memory(record(protected=False)))) == []
+        assert (
+            errors(judge([account(protected=False, ban={})], Memory(record(protected=False)))) == []
+        )
 
 
 class TestRules:
     def rule(self, effect, value, actions=("update",), **match):
-        return Rule("r1", tuple(actions), {key.replace("__", "."): pattern
-                                           for key, pattern in match.items()}, effect, value)
+        return Rule(
+            "r1",
+            tuple(actions),
+            {key.replace("__", "."): pattern for key, pattern in match.items()},
+            effect,
+            value,
+        )
 
     def judge(self, rule, **document):
         mine = account(profile={"name": "B"}, labels={"tier": "vip"}, **document)
-        return judge([mine], Memory(record(profile={"name": "A"}, labels={"tier": "vip"})),
-                     rules=[rule])
+        return judge(
+            [mine], Memory(record(profile={"name": "A"}, labels={"tier": "vip"})), rules=[rule]
+        )
 
     def test_deny_refuses_and_names_the_place(self):
         """A denied action is an error with rule, account, file and line."""
@@ -182,9 +219,15 @@ class TestRules:
         assert errors(found) == []
         assert found.findings[0].severity is Severity.WARNING
 
-    @pytest.mark.parametrize(("path", "pattern", "refused"), [
-        ("profile.name", "^B$", False), ("profile.name", "^A", True), ("profile.sign", ".", True),
-        ("labels.tier", "vip", False)])
+    @pytest.mark.parametrize(
+        ("path", "pattern", "refused"),
+        [
+            ("profile.name", "^B$", False),
+            ("profile.name", "^A", True),
+            ("profile.sign", ".", True),
+            ("labels.tier", "vip", False),
+        ],
+    )
     def test_require_judges_the_account_as_it_will_be(self, path, pattern, refused):
         """The field after the action must match; one that is not written does not."""
         found = self.judge(self.rule("require", {path: {"pattern": pattern}}))
@@ -193,8 +236,12 @@ class TestRules:
     def test_limit_counts_the_matching_actions(self):
         """A rule's own limit is the smaller of its count and its percentage."""
         desired, store = crowd(10, profile={"name": "B"}), Memory(*held(10))
-        for value, refused in (({"count": 10}, False), ({"count": 9}, True),
-                               ({"percent": 100}, False), ({"count": 10, "percent": 50}, True)):
+        for value, refused in (
+            ({"count": 10}, False),
+            ({"count": 9}, True),
+            ({"percent": 100}, False),
+            ({"count": 10, "percent": 50}, True),
+        ):
             found = judge(desired, store, rules=[self.rule("limit", value)])
             assert bool(errors(found)) is refused
 
@@ -206,14 +253,22 @@ class TestRules:
         assert (asked.rule, asked.groups, asked.addresses) == ("r1", ("leads",), ("cn/bot",))
         assert self.judge(self.rule("approval", ["leads"], account_id="x*")).approvals == ()
 
-    @pytest.mark.parametrize(("match", "hits"), [
-        ({}, True), ({"path": "profile.*"}, True), ({"path": "configuration.*"}, False),
-        ({"provider": "cn"}, True), ({"address": "cn/*"}, True), ({"labels.tier": "v?p"}, True),
-        ({"labels.team": "*"}, False), ({"profile.name": "B"}, True),
-        ({"profile.name": "A"}, False),
-        ({"reason": "config_changed", "account_id": "bot"}, True),
-        ({"reason": "config_changed", "account_id": "cat"}, False),
-    ])
+    @pytest.mark.parametrize(
+        ("match", "hits"),
+        [
+            ({}, True),
+            ({"path": "profile.*"}, True),
+            ({"path": "configuration.*"}, False),
+            ({"provider": "cn"}, True),
+            ({"address": "cn/*"}, True),
+            ({"labels.tier": "v?p"}, True),
+            ({"labels.team": "*"}, False),
+            ({"profile.name": "B"}, True),
+            ({"profile.name": "A"}, False),
+            ({"reason": "config_changed", "account_id": "bot"}, True),
+            ({"reason": "config_changed", "account_id": "cat"}, False),
+        ],
+    )
     def test_every_pattern_of_a_match_must_hit(self, match, hits):
         """Matches are globs over the account after the plan; a missing field never matches."""
         found = self.judge(Rule("r1", (), match, "deny", "no"))

@@ -42,7 +42,10 @@ class TestThreeWay:
         made = planned([account(profile=A, labels={"team": "x"}, token=TOKEN)], Memory())
         assert told(made) == [("create", "bot", "not_recorded")]
         assert changed(made.actions[0]) == [
-            ("labels.team", None, "x"), ("profile.name", None, "A"), ("token", None, "(v1)")]
+            ("labels.team", None, "x"),
+            ("profile.name", None, "A"),
+            ("token", None, "(v1)"),
+        ]
 
     def test_a_changed_field_is_an_update(self):
         """What was applied and is written otherwise now is config_changed, before and after."""
@@ -65,17 +68,26 @@ class TestThreeWay:
 
     def test_a_change_of_the_yaml_outweighs_drift(self):
         """An action that has both reasons says config_changed, and holds both changes."""
-        held = record(profile={"name": "A", "sign": "s"}, observed=seen(profile={
-            "name": "A", "sign": "other"}))
+        held = record(
+            profile={"name": "A", "sign": "s"},
+            observed=seen(profile={"name": "A", "sign": "other"}),
+        )
         made = planned([account(profile={"name": "B", "sign": "s"})], Memory(held))
         assert told(made) == [("update", "bot", "config_changed")]
         assert changed(made.actions[0]) == [
-            ("profile.name", "A", "B"), ("profile.sign", "other", "s")]
+            ("profile.name", "A", "B"),
+            ("profile.sign", "other", "s"),
+        ]
 
-    @pytest.mark.parametrize(("section", "name", "old", "default"), [
-        ("profile", "name", "A", ""), ("profile", "gender", 2, 0),
-        ("configuration", "p2p_chat_banned", True, False), ("configuration", PUSH, False, True),
-    ])
+    @pytest.mark.parametrize(
+        ("section", "name", "old", "default"),
+        [
+            ("profile", "name", "A", ""),
+            ("profile", "gender", 2, 0),
+            ("configuration", "p2p_chat_banned", True, False),
+            ("configuration", PUSH, False, True),
+        ],
+    )
     def test_a_removed_field_returns_to_the_vendors_default(self, section, name, old, default):
         """A field that left the YAML goes back to the default, marked as removed."""
         made = planned([account()], Memory(record(**{section: {name: old}})))
@@ -98,17 +110,23 @@ class TestThreeWay:
     def test_a_section_of_on_create_is_left_alone_afterwards(self):
         """`manage: on_create` sets a section at creation; then neither change nor drift counts."""
         mine = account(once=("profile",), profile=B, configuration={"p2p_chat_banned": True})
-        held = record(profile=A, configuration={"p2p_chat_banned": False},
-                      observed=seen(profile={"name": "C"}))
+        held = record(
+            profile=A,
+            configuration={"p2p_chat_banned": False},
+            observed=seen(profile={"name": "C"}),
+        )
         assert changed(planned([mine], Memory(held)).actions[0]) == [
-            ("configuration.p2p_chat_banned", False, True)]
+            ("configuration.p2p_chat_banned", False, True)
+        ]
         assert changed(planned([mine], Memory()).actions[0])[-1] == ("profile.name", None, "B")
         assert told(planned([account(once=("profile",))], Memory(record(profile=A)))) == []
 
     def test_an_extension_of_the_same_meaning_is_no_change(self):
         """JSON in another order is the same extension."""
-        made = planned([account(profile={"extension": '{"b":1,"a":2}'})],
-                       Memory(record(profile={"extension": '{"a":2,"b":1}'})))
+        made = planned(
+            [account(profile={"extension": '{"b":1,"a":2}'})],
+            Memory(record(profile={"extension": '{"a":2,"b":1}'})),
+        )
         assert told(made) == []
         assert made.unchanged == 1
 
@@ -122,8 +140,9 @@ class TestThreeWay:
 
     def test_a_vanished_adopted_account_is_never_created(self):
         """`adopt: true` forbids creating, so a lost account is a warning and no action."""
-        made = planned([account(adopt=True, profile=A)], Memory(record(
-            profile=A, observed=MISSING)))
+        made = planned(
+            [account(adopt=True, profile=A)], Memory(record(profile=A, observed=MISSING))
+        )
         assert told(made) == []
         assert notes(made, "missing")
 
@@ -134,8 +153,10 @@ class TestBans:
         made = planned([account(ban=SPAM)], Memory(record()))
         assert told(made) == [("block", "bot", "ban_declared")]
         assert changed(made.actions[0]) == [
-            ("banned", False, True), ("banned.reason", None, "spam"),
-            ("banned.ticket", None, "T-1")]
+            ("banned", False, True),
+            ("banned.reason", None, "spam"),
+            ("banned.ticket", None, "T-1"),
+        ]
 
     def test_create_and_block_are_two_actions_in_order(self):
         """An account that is new and banned is created, then blocked."""
@@ -149,10 +170,13 @@ class TestBans:
         assert told(made) == [("unblock", "bot", "ban_lifted")]
         assert changed(made.actions[0])[0] == ("banned", True, False)
 
-    @pytest.mark.parametrize(("as_of", "expected"), [
-        (to_moment(SOON) - timedelta(seconds=1), []),
-        (to_moment(SOON), [("unblock", "bot", "ban_expired")]),
-    ])
+    @pytest.mark.parametrize(
+        ("as_of", "expected"),
+        [
+            (to_moment(SOON) - timedelta(seconds=1), []),
+            (to_moment(SOON), [("unblock", "bot", "ban_expired")]),
+        ],
+    )
     def test_a_ban_ends_by_itself_at_its_until(self, as_of, expected):
         """At `until` and not a second before, the planner plans the unblock itself."""
         ban = {"reason": "spam", "until": SOON}
@@ -172,7 +196,12 @@ class TestBans:
         made = planned([account(ban=ban)], Memory(record(ban=SPAM)))
         assert told(made) == [("update", "bot", "config_changed")]
         assert [path for path, *_ in changed(made.actions[0])] == [
-            "banned.evidence", "banned.notify", "banned.reason", "banned.ticket", "banned.until"]
+            "banned.evidence",
+            "banned.notify",
+            "banned.reason",
+            "banned.ticket",
+            "banned.until",
+        ]
         assert not calls_vendor(made.actions[0])
         assert made.cost == {}
 
@@ -181,17 +210,24 @@ class TestBans:
         ban = {"kick": False, "reason": "spam"}
         made = planned([account(ban=ban)], Memory(record(ban=ban, observed=seen(banned=False))))
         assert told(made) == [("block", "bot", "drift")]
-        assert changed(made.actions[0]) == [("banned", False, True), ("banned.kick", None, False),
-                                            ("banned.reason", None, "spam")]
+        assert changed(made.actions[0]) == [
+            ("banned", False, True),
+            ("banned.kick", None, False),
+            ("banned.reason", None, "spam"),
+        ]
 
     def test_a_ban_that_is_renewed_carries_its_whole_record(self):
         """A block after a lapsed ban tells kick and notify again, and drops what has left."""
         old = {"kick": False, "ticket": "T-1", "until": PAST}
-        made = planned([account(ban={"kick": False, "until": SOON})],
-                       Memory(record(ban=old, banned=False)))
+        made = planned(
+            [account(ban={"kick": False, "until": SOON})], Memory(record(ban=old, banned=False))
+        )
         assert changed(made.actions[0]) == [
-            ("banned", False, True), ("banned.kick", None, False), ("banned.ticket", "T-1", None),
-            ("banned.until", None, SOON)]
+            ("banned", False, True),
+            ("banned.kick", None, False),
+            ("banned.ticket", "T-1", None),
+            ("banned.until", None, SOON),
+        ]
 
     def test_a_ban_set_at_the_vendor_is_lifted(self):
         """A ban nobody wrote is drift, like any other managed field: `banned` is always managed."""
@@ -208,8 +244,11 @@ class TestBans:
     def test_the_boundary_is_the_first_end_of_a_ban_the_plan_relies_on(self):
         """Bans of untouched accounts do not bound the plan, those of touched ones do."""
         late, soon = "2028-01-01T00:00:00Z", "2027-01-20T00:00:00Z"
-        desired = [account("a", ban={"until": late}), account("b", ban={"until": SOON}),
-                   account("c", ban={"until": soon})]
+        desired = [
+            account("a", ban={"until": late}),
+            account("b", ban={"until": SOON}),
+            account("c", ban={"until": soon}),
+        ]
         made = planned(desired, Memory(record("c", ban={"until": soon})))
         assert made.boundary == SOON
         assert planned([desired[2]], Memory(record("c", ban={"until": soon}))).boundary == ""
@@ -230,11 +269,16 @@ class TestWaiting:
 
     def test_what_needs_no_vendor_does_not_wait(self):
         """Labels and the ban's own record change while the profile waits."""
-        made = planned([account(profile=B, labels={"tier": "vip"}, ban=SPAM)],
-                       Memory(record(profile=A, ban={})))
+        made = planned(
+            [account(profile=B, labels={"tier": "vip"}, ban=SPAM)],
+            Memory(record(profile=A, ban={})),
+        )
         assert told(made) == [("update", "bot", "config_changed")]
         assert [path for path, *_ in changed(made.actions[0])] == [
-            "banned.reason", "banned.ticket", "labels.tier"]
+            "banned.reason",
+            "banned.ticket",
+            "labels.tier",
+        ]
         assert notes(made, "waiting")
 
     def test_waiting_fields_follow_with_the_unblock(self):
@@ -251,26 +295,39 @@ class TestWaiting:
         assert notes(made, "waiting")
         again = planned([account(profile=B, configuration={PUSH: False})], Memory(held))
         assert [path for path, *_ in changed(again.actions[0])] == [
-            f"configuration.{PUSH}", "profile.name"]
+            f"configuration.{PUSH}",
+            "profile.name",
+        ]
         assert told(planned([shy], Memory(record(profile=A)))) == [
-            ("update", "bot", "config_changed")]
+            ("update", "bot", "config_changed")
+        ]
 
 
 class TestAdopt:
     def test_adopting_is_bookkeeping_and_what_the_yaml_asks_for(self):
         """An unrecorded adopted account is adopt, update, block; before is null and unknown."""
-        made = planned([account(adopt=True, profile=A, labels={"t": "x"}, token=TOKEN, ban=SPAM)],
-                       Memory())
-        assert told(made) == [("adopt", "bot", "adopted"), ("update", "bot", "adopted"),
-                              ("block", "bot", "ban_declared")]
+        made = planned(
+            [account(adopt=True, profile=A, labels={"t": "x"}, token=TOKEN, ban=SPAM)], Memory()
+        )
+        assert told(made) == [
+            ("adopt", "bot", "adopted"),
+            ("update", "bot", "adopted"),
+            ("block", "bot", "ban_declared"),
+        ]
         adopt, update, block = made.actions
         assert changed(adopt) == [("labels.t", None, "x")]
         assert not calls_vendor(adopt)
         assert [(c.path, c.before, c.unknown) for c in update.changes] == [
-            ("profile.name", None, True), ("token", None, True)]
+            ("profile.name", None, True),
+            ("token", None, True),
+        ]
         assert (block.changes[0].before, block.changes[0].unknown) == (None, True)
         assert to_json(block)["changes"][0] == {
-            "path": "banned", "before": None, "after": True, "unknown": True}
+            "path": "banned",
+            "before": None,
+            "after": True,
+            "unknown": True,
+        }
 
     def test_adopting_alone_needs_nothing_else(self):
         """An adopted account of which nothing is written is one adopt."""
@@ -288,12 +345,17 @@ class TestAdopt:
 
 
 class TestLeaving:
-    @pytest.mark.parametrize(("workspace", "own", "expected"), [
-        ("forget", None, [("forget", "bot", "absent")]),
-        ("block", None, [("block", "bot", "absent")]), ("error", None, []),
-        ("block", "forget", [("forget", "bot", "absent")]),
-        ("forget", "block", [("block", "bot", "absent")]), ("forget", "error", []),
-    ])
+    @pytest.mark.parametrize(
+        ("workspace", "own", "expected"),
+        [
+            ("forget", None, [("forget", "bot", "absent")]),
+            ("block", None, [("block", "bot", "absent")]),
+            ("error", None, []),
+            ("block", "forget", [("forget", "bot", "absent")]),
+            ("forget", "block", [("block", "bot", "absent")]),
+            ("forget", "error", []),
+        ],
+    )
     def test_on_absent_of_the_account_overrides_the_workspace(self, workspace, own, expected):
         """What happens to an account that left is its own on_absent, else the workspace's."""
         held = record(**({"on_absent": own} if own else {}))
@@ -330,12 +392,17 @@ class TestTokens:
         assert to_json(made.actions[0])["changes"][0]["sensitive"] is True
         assert told(planned([account(token={**TOKEN, "from": "env:IM_TOKEN_X"})], held)) == []
 
-    @pytest.mark.parametrize(("kept", "now", "planned_"), [
-        ("k1", "k2", True), ("k1", "k1", False), ("k1", "", False), ("", "k2", False)])
+    @pytest.mark.parametrize(
+        ("kept", "now", "planned_"),
+        [("k1", "k2", True), ("k1", "k1", False), ("k1", "", False), ("", "k2", False)],
+    )
     def test_the_keyed_fingerprint_decides_where_both_are_known(self, kept, now, planned_):
         """The same version with another fingerprint sets the token; an unknown one does not."""
-        made = planned([account(token=TOKEN)], Memory(record(token=TOKEN, token_key=kept)),
-                       keyed=lambda address, token: now)
+        made = planned(
+            [account(token=TOKEN)],
+            Memory(record(token=TOKEN, token_key=kept)),
+            keyed=lambda address, token: now,
+        )
         assert bool(told(made)) is planned_
 
     def test_a_token_that_left_the_yaml_stays(self):
@@ -346,22 +413,44 @@ class TestTokens:
 class TestShape:
     def test_actions_are_sorted_by_address_and_then_by_running_order(self):
         """However the files are ordered, the plan has one order."""
-        desired = [account("b", ban={}), account("a"), account("a", provider="sg"),
-                   account("c", profile=B)]
+        desired = [
+            account("b", ban={}),
+            account("a"),
+            account("a", provider="sg"),
+            account("c", profile=B),
+        ]
         store = Memory(record("c", profile=A, ban={}), record("zz"))
         made = planned(desired, store)
         assert [(a.address, str(a.kind)) for a in made.actions] == [
-            ("cn/a", "create"), ("cn/b", "create"), ("cn/b", "block"), ("cn/c", "unblock"),
-            ("cn/c", "update"), ("cn/zz", "forget"), ("sg/a", "create")]
+            ("cn/a", "create"),
+            ("cn/b", "create"),
+            ("cn/b", "block"),
+            ("cn/c", "unblock"),
+            ("cn/c", "update"),
+            ("cn/zz", "forget"),
+            ("sg/a", "create"),
+        ]
         assert planned(reversed(desired), store).actions == made.actions
 
     def test_the_summary_counts_actions_and_unchanged_accounts(self):
         """Every kind is counted, and the accounts nothing happens to."""
-        desired = [account("a"), account("b", ban={}), account("c"), account("d"), account(
-            "e", adopt=True)]
+        desired = [
+            account("a"),
+            account("b", ban={}),
+            account("c"),
+            account("d"),
+            account("e", adopt=True),
+        ]
         made = planned(desired, Memory(record("c", ban={}), record("d"), record("gone")))
-        assert made.summary() == {"create": 2, "update": 0, "block": 1, "unblock": 1, "adopt": 1,
-                                  "forget": 1, "unchanged": 1}
+        assert made.summary() == {
+            "create": 2,
+            "update": 0,
+            "block": 1,
+            "unblock": 1,
+            "adopt": 1,
+            "forget": 1,
+            "unchanged": 1,
+        }
         assert (made.desired, made.recorded) == (5, 3)
 
     def test_cost_counts_calls_per_app_and_the_busiest_api_tells_the_time(self):
@@ -380,7 +469,9 @@ class TestShape:
         store = Memory(record("b", profile=A), record("gone"), record("left", provider="sg"))
         assert told(planned(desired, store, targets=("cn/a",))) == [("create", "a", "not_recorded")]
         assert told(planned(desired, store, targets=("sg",))) == [
-            ("create", "c", "not_recorded"), ("forget", "left", "absent")]
+            ("create", "c", "not_recorded"),
+            ("forget", "left", "absent"),
+        ]
         made = planned(desired, store, targets=("cn/gone",))
         assert told(made) == [("forget", "gone", "absent")]
         assert made.unchanged == 0, "what is passed over is not called unchanged"
@@ -395,14 +486,16 @@ class TestShape:
         assert made.refreshed
         assert store.record("a").observed is None
         assert told(planned(desired, store, observed={where("a"): MISSING})) == [
-            ("create", "a", "drift")]
+            ("create", "a", "drift")
+        ]
 
     def test_an_account_in_doubt_says_so(self):
         """Actions on an account with an unresolved intent have the reason in_doubt and a note."""
         store = Memory(record("a", profile=A), record("b", profile=A))
         block = to_json(planned([account("a", ban={})], store).actions[0])
-        store.intend([Intent("i-1", "run-0", where("a"), block),
-                      Intent("i-2", "run-0", where("n"), block)])
+        store.intend(
+            [Intent("i-1", "run-0", where("a"), block), Intent("i-2", "run-0", where("n"), block)]
+        )
         made = planned([account("a", profile=B), account("b", profile=A), account("n")], store)
         assert told(made) == [("update", "a", "in_doubt"), ("create", "n", "in_doubt")]
         assert [note.address for note in notes(made, "in-doubt")] == ["cn/a", "cn/n"]
@@ -412,14 +505,24 @@ class TestShape:
 
     def test_every_action_survives_its_json(self):
         """from_json(to_json(x)) is x for every kind of action."""
-        desired = [account("a", profile=A, token=TOKEN, protected=False, ban=SPAM),
-                   account("b", profile=B), account("c", adopt=True, profile=A, ban={}),
-                   account("d", labels={"x.y": "z"})]
-        store = Memory(record("b", profile={"name": "A", "sign": "s"}, ban={}), record("gone"),
-                       record("d"))
+        desired = [
+            account("a", profile=A, token=TOKEN, protected=False, ban=SPAM),
+            account("b", profile=B),
+            account("c", adopt=True, profile=A, ban={}),
+            account("d", labels={"x.y": "z"}),
+        ]
+        store = Memory(
+            record("b", profile={"name": "A", "sign": "s"}, ban={}), record("gone"), record("d")
+        )
         made = planned(desired, store)
         assert {a.kind for a in made.actions} == {
-            "create", "block", "unblock", "update", "adopt", "forget"}
+            "create",
+            "block",
+            "unblock",
+            "update",
+            "adopt",
+            "forget",
+        }
         assert tuple(from_json(to_json(action)) for action in made.actions) == made.actions
 
     def test_a_plan_names_what_it_was_made_from(self):
@@ -441,8 +544,13 @@ class TestDigestFirst:
 
     def test_what_a_digest_cannot_tell_is_looked_at(self):
         """Drift that was seen, a ban with an end, and flag against record ask for a closer look."""
-        for one in (record(profile=A, observed=seen(profile=B)), record(ban={"until": SOON}),
-                    record(ban={}, banned=False), record(banned=True), record(observed=MISSING)):
+        for one in (
+            record(profile=A, observed=seen(profile=B)),
+            record(ban={"until": SOON}),
+            record(ban={}, banned=False),
+            record(banned=True),
+            record(observed=MISSING),
+        ):
             assert one.index_digest is None
         assert record(profile=A, ban={}).index_digest == account(profile=A, ban={}).digest
         assert record(profile=A, observed=seen(profile=A)).index_digest is not None

@@ -20,13 +20,21 @@ from reconciler.values import canonical, digest
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-documents = st.fixed_dictionaries({}, optional={
-    "profile": st.dictionaries(st.sampled_from(["name", "sign", "extension"]), text, min_size=1),
-    "configuration": st.dictionaries(st.sampled_from(["p2p_chat_banned", PUSH]), st.booleans(),
-                                     min_size=1),
-    "labels": st.dictionaries(text, text, min_size=1, max_size=2), "protected": st.booleans(),
-    "ban": st.fixed_dictionaries({}, optional={"reason": text, "until": st.just(SOON)}),
-    "token": st.builds(lambda n: {**TOKEN, "version": n}, st.integers(1, 3))})
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "profile": st.dictionaries(
+            st.sampled_from(["name", "sign", "extension"]), text, min_size=1
+        ),
+        "configuration": st.dictionaries(
+            st.sampled_from(["p2p_chat_banned", PUSH]), st.booleans(), min_size=1
+        ),
+        "labels": st.dictionaries(text, text, min_size=1, max_size=2),
+        "protected": st.booleans(),
+        "ban": st.fixed_dictionaries({}, optional={"reason": text, "until": st.just(SOON)}),
+        "token": st.builds(lambda n: {**TOKEN, "version": n}, st.integers(1, 3)),
+    },
+)
 
 
 @st.composite
@@ -34,12 +42,16 @@ def plans(draw):
     """Return a plan between random documents."""
     ids = [f"u{n}" for n in range(4)]
     places = st.sampled_from([{"file": "", "line": 0}, {"file": "a.yaml", "line": 9}])
-    desired = [account(id, adopt=draw(st.booleans()), **draw(places), **draw(documents))
-               for id in ids if draw(st.booleans())]
+    desired = [
+        account(id, adopt=draw(st.booleans()), **draw(places), **draw(documents))
+        for id in ids
+        if draw(st.booleans())
+    ]
     store = Memory(*(record(id, **draw(documents)) for id in ids if draw(st.booleans())))
-    return replace(planned(desired, store, on_absent=draw(st.sampled_from(["forget", "block"]))),
-                   allow=draw(st.dictionaries(st.sampled_from(["block", "forget"]),
-                                              st.integers(0, 9))))
+    return replace(
+        planned(desired, store, on_absent=draw(st.sampled_from(["forget", "block"]))),
+        allow=draw(st.dictionaries(st.sampled_from(["block", "forget"]), st.integers(0, 9))),
+    )
 
 
 @given(plans())
@@ -50,9 +62,16 @@ def test_decoding_gives_back_the_plan(plan):
 
 
 def full():
-    desired = [account("a", profile={"name": "客服", "sign": "s"}, token=TOKEN, ban={
-        "reason": "spam", "until": SOON}), account("b", profile={"name": "B"}),
-        account("c", adopt=True, ban={})]
+    desired = [
+        account(
+            "a",
+            profile={"name": "客服", "sign": "s"},
+            token=TOKEN,
+            ban={"reason": "spam", "until": SOON},
+        ),
+        account("b", profile={"name": "B"}),
+        account("c", adopt=True, ban={}),
+    ]
     return planned(desired, Memory(record("b", profile={"name": "A"}, ban={}), record("gone")))
 
 
@@ -64,7 +83,7 @@ class TestTrust:
             for byte in {ord(" "), ord("0"), ord('"'), data[place] ^ 0x20, data[place] ^ 1}:
                 if byte != data[place]:
                     with pytest.raises(Stale):
-                        decode(data[:place] + bytes([byte]) + data[place + 1:], "p.json")
+                        decode(data[:place] + bytes([byte]) + data[place + 1 :], "p.json")
 
     def test_the_last_line_end_is_part_of_it(self):
         """A blank in place of the last byte, a byte more and a byte less are edits as well."""
@@ -73,11 +92,23 @@ class TestTrust:
             with pytest.raises(Stale):
                 decode(edited, "p.json")
 
-    @pytest.mark.parametrize("data", [
-        b"", b"{}", b"[]", b"null", b"7", b"\x80\x04}\x94\x8c\x07actions\x94]\x94s.", b"PK\x03\x04",
-        b"[" * 99999,
-        b'{"format_version":"1.0","format_version":"1.0"}', b'{"format_version":1}', b"\xff\xfe",
-        b'{"format_version":"1.0","x":NaN}'])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"{}",
+            b"[]",
+            b"null",
+            b"7",
+            b"\x80\x04}\x94\x8c\x07actions\x94]\x94s.",
+            b"PK\x03\x04",
+            b"[" * 99999,
+            b'{"format_version":"1.0","format_version":"1.0"}',
+            b'{"format_version":1}',
+            b"\xff\xfe",
+            b'{"format_version":"1.0","x":NaN}',
+        ],
+    )
     def test_what_is_no_plan_is_refused(self, data):
         """Pickles, archives, duplicate keys and other JSON are stale, by name, with exit 6."""
         with pytest.raises(Stale, match=r"p\.json is not a usable plan file") as caught:
@@ -103,8 +134,10 @@ class TestTrust:
             {**told_, "actions": told_["actions"][1:]},
             {**told_, "actions": [wrong, *told_["actions"][1:]]},
             {**told_, "summary": {**told_["summary"], "block": 0}},
-            {**told_, "summary": {}}, {**told_, "fingerprint": "sha256:00"},
-            {**told_, "format_version": "2.0"}, {**told_, "allow": {"delete": 1}},
+            {**told_, "summary": {}},
+            {**told_, "fingerprint": "sha256:00"},
+            {**told_, "format_version": "2.0"},
+            {**told_, "allow": {"delete": 1}},
             {key: value for key, value in told_.items() if key != "boundary"},
         ):
             with pytest.raises(Stale):
@@ -120,8 +153,13 @@ class TestTrust:
         assert data.isascii()
         assert data.count(b"\n") == 1
         token = json.loads(data)["actions"][0]["changes"][-1]
-        assert token == {"path": "token", "before": None, "after": "(v1)", "sensitive": True,
-                         "token": TOKEN}
+        assert token == {
+            "path": "token",
+            "before": None,
+            "after": "(v1)",
+            "sensitive": True,
+            "token": TOKEN,
+        }
 
     def test_the_same_inputs_give_the_same_bytes(self):
         """Only `created_at` tells two plans of the same thing apart."""
@@ -131,8 +169,11 @@ class TestTrust:
 class TestCheck:
     def setup_method(self):
         self.store = Memory(record("b", profile={"name": "A"}), record("c"))
-        desired = [account("a", ban={"until": SOON}), account("b", profile={"name": "B"}),
-                   account("c")]
+        desired = [
+            account("a", ban={"until": SOON}),
+            account("b", profile={"name": "B"}),
+            account("c"),
+        ]
         self.plan = planned(desired, self.store)
         assert told(self.plan)[-1] == ("update", "b", "config_changed")
 

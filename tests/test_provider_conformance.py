@@ -16,8 +16,11 @@ from reconciler.values import Reference
 from reconciler.workspace import App
 from tests.provider_conformance import ProviderConformance, Vendor
 
-SECRETS = {"env:SECRET": "demo-app-secret", "env:IM_TOKEN": "a-first-token",
-           "env:OTHER_TOKEN": "another-token"}
+SECRETS = {
+    "env:SECRET": "demo-app-secret",
+    "env:IM_TOKEN": "a-first-token",
+    "env:OTHER_TOKEN": "another-token",
+}
 
 
 @pytest.fixture
@@ -25,9 +28,13 @@ def vendor() -> Iterator[Vendor]:
     """Yunxin IM v2 on loopback; a pause after throttling passes at once."""
     passed = [0.0]
     real = Clock()
-    clock = Clock(real.now, lambda: real.monotonic() + passed[0],
-                  lambda seconds: passed.__setitem__(0, passed[0] + seconds), real.random,
-                  real.nonce)
+    clock = Clock(
+        real.now,
+        lambda: real.monotonic() + passed[0],
+        lambda seconds: passed.__setitem__(0, passed[0] + seconds),
+        real.random,
+        real.nonce,
+    )
     with running(Settings(rate=0)) as endpoint:
 
         def control(path: str, body: Any = None, method: str = "GET") -> Any:
@@ -43,8 +50,13 @@ def vendor() -> Iterator[Vendor]:
         def faults(api: str, **fault: Any) -> None:
             control("faults", [{"match": {"api": api}, **fault}], "POST")
 
-        app = App("cn-prod", "yunxin", endpoint, rate=2000, credentials={
-            "app_key": "demo-app-key", "app_secret": Reference("env:SECRET")})
+        app = App(
+            "cn-prod",
+            "yunxin",
+            endpoint,
+            rate=2000,
+            credentials={"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")},
+        )
         speaks = provider("yunxin")
         with Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=clock) as transport:
             yield Vendor(speaks, transport, held, faults)

@@ -42,15 +42,24 @@ class TestCreate:
     def test_profile_flags_and_token_go_in_one_call(self):
         """Registering sends everything but the push switch, which waits unless it is default."""
         token = Reference("env:IM_TOKEN_BOT")
-        call = PROVIDER.create({"bot": {
-            "profile": {"name": "A", "gender": 1},
-            "configuration": {"p2p_chat_banned": True, PUSH: False}, "token": {"value": token},
-            "labels": {"team": "x"}}})
+        call = PROVIDER.create(
+            {
+                "bot": {
+                    "profile": {"name": "A", "gender": 1},
+                    "configuration": {"p2p_chat_banned": True, PUSH: False},
+                    "token": {"value": token},
+                    "labels": {"team": "x"},
+                }
+            }
+        )
         request = next(call)
         assert (request.api, request.method, request.path) == ("create", "POST", "/im/v2/accounts")
         assert request.body == {
-            "account_id": "bot", "user_information": {"name": "A", "gender": 1},
-            "configuration": {"p2p_chat_banned": True}, "token": token}
+            "account_id": "bot",
+            "user_information": {"name": "A", "gender": 1},
+            "configuration": {"p2p_chat_banned": True},
+            "token": token,
+        }
         assert (request.mutates, request.account_ids) == (True, ("bot",))
         outcome = ended(call, answer(data={"account_id": "bot"}))["bot"]
         assert (outcome.result, outcome.waiting) == (Result.CONFIRMED, (SWITCH,))
@@ -80,8 +89,12 @@ class TestCreate:
 
 
 class TestUpdate:
-    FIELDS = {"profile.name": "B", "profile.sign": "", "configuration.p2p_chat_banned": True,  # noqa: RUF012
-              SWITCH: False}
+    FIELDS = {
+        "profile.name": "B",
+        "profile.sign": "",
+        "configuration.p2p_chat_banned": True,  # noqa: RUF012
+        SWITCH: False,
+    }
 
     def test_an_update_is_split_into_its_calls(self):
         """Flags with token, then the profile, then the push switch; only what changes is sent."""
@@ -99,10 +112,14 @@ class TestUpdate:
         assert outcome.result is Result.CONFIRMED
         assert set(outcome.done) == {*self.FIELDS, "token"}
 
-    @pytest.mark.parametrize(("fields", "token", "apis"), [
-        ({"profile.name": "B"}, None, ["update_user"]),
-        ({}, Reference("env:T"), ["update_account"]),
-        ({SWITCH: True}, None, ["push_config"])])
+    @pytest.mark.parametrize(
+        ("fields", "token", "apis"),
+        [
+            ({"profile.name": "B"}, None, ["update_user"]),
+            ({}, Reference("env:T"), ["update_account"]),
+            ({SWITCH: True}, None, ["push_config"]),
+        ],
+    )
     def test_only_the_calls_that_are_needed_are_made(self, fields, token, apis):
         """A part that does not change has no call, and the cost says as many."""
         call = PROVIDER.update("bot", fields, token)
@@ -142,13 +159,18 @@ class TestUpdate:
 
 
 class TestBan:
-    @pytest.mark.parametrize(("ban", "body"), [
-        ({}, {"enabled": False, "need_kick": True}),
-        ({"kick": False}, {"enabled": False, "need_kick": False}),
-        ({"notify": '{"a":1}', "reason": "x"},
-         {"enabled": False, "need_kick": True, "kick_notify_extension": '{"a":1}'}),
-        ({"notify": ""}, {"enabled": False, "need_kick": True}),
-    ])
+    @pytest.mark.parametrize(
+        ("ban", "body"),
+        [
+            ({}, {"enabled": False, "need_kick": True}),
+            ({"kick": False}, {"enabled": False, "need_kick": False}),
+            (
+                {"notify": '{"a":1}', "reason": "x"},
+                {"enabled": False, "need_kick": True, "kick_notify_extension": '{"a":1}'},
+            ),
+            ({"notify": ""}, {"enabled": False, "need_kick": True}),
+        ],
+    )
     def test_a_block_disables_and_kicks(self, ban, body):
         """The kick is on unless it was written off; a notification goes with it."""
         call = PROVIDER.block("bot", ban)
@@ -163,8 +185,9 @@ class TestBan:
         assert next(call).body == {"enabled": True}
         assert ended(call, answer()).result is Result.CONFIRMED
 
-    @pytest.mark.parametrize(("blocks", "echo"), [(True, True), (False, False), (True, "false"),
-                                                  (True, None)])
+    @pytest.mark.parametrize(
+        ("blocks", "echo"), [(True, True), (False, False), (True, "false"), (True, None)]
+    )
     def test_an_echo_that_contradicts_is_ambiguous(self, blocks, echo):
         """An answer that says `enabled` is otherwise is no success."""
         call = PROVIDER.block("bot", {}) if blocks else PROVIDER.unblock("bot", {})
@@ -196,12 +219,24 @@ class TestRead:
         assert first.query == {"account_ids": "a,b"}
         second = call.send(listed(flags("a", p2p_chat_banned=True), flags("b", enabled=False)))
         assert (second.path, second.query) == ("/im/v2/users", {"account_ids": "a,b"})
-        found = ended(call, listed({"account_id": "a", "name": "A", "gender": 2},
-                                   {"account_id": "b", "name": None}))
+        found = ended(
+            call,
+            listed(
+                {"account_id": "a", "name": "A", "gender": 2}, {"account_id": "b", "name": None}
+            ),
+        )
         assert found["a"].profile["name"] == "A"
         assert found["a"].profile["gender"] == 2
-        assert found["b"].profile == {"name": "", "avatar": "", "sign": "", "email": "",
-                                      "birthday": "", "mobile": "", "gender": 0, "extension": ""}
+        assert found["b"].profile == {
+            "name": "",
+            "avatar": "",
+            "sign": "",
+            "email": "",
+            "birthday": "",
+            "mobile": "",
+            "gender": 0,
+            "extension": "",
+        }
         assert found["a"].configuration == {"p2p_chat_banned": True}
         assert (found["a"].banned, found["b"].banned) == (False, True)
 
@@ -225,8 +260,10 @@ class TestRead:
         call.send(listed(flags("a"), flags("b")))
         assert list(ended(call, listed({"account_id": "b"}))) == ["b"]
 
-    @pytest.mark.parametrize("junk", [
-        None, 7, "a", [], {"account_id": ["a"]}, {"account_id": {}}, {"account_id": "stranger"}])
+    @pytest.mark.parametrize(
+        "junk",
+        [None, 7, "a", [], {"account_id": ["a"]}, {"account_id": {}}, {"account_id": "stranger"}],
+    )
     def test_junk_in_the_lists_is_ignored(self, junk):
         """Items that are no account that was asked for prove nothing and break nothing."""
         call = PROVIDER.read(["a"])
@@ -261,26 +298,47 @@ class TestRead:
 
 
 class TestVerdict:
-    @pytest.mark.parametrize(("code", "result", "why"), [
-        (200, Result.CONFIRMED, Why.OTHER), (102404, Result.REJECTED, Why.MISSING),
-        (103404, Result.REJECTED, Why.MISSING), (102405, Result.REJECTED, Why.EXISTS),
-        (102422, Result.REJECTED, Why.BANNED), (102434, Result.REJECTED, Why.QUOTA),
-        (416, Result.REJECTED, Why.THROTTLED), (449, Result.REJECTED, Why.RETRY),
-        (102449, Result.REJECTED, Why.RETRY), (398, Result.REJECTED, Why.RETRY),
-        *((code, Result.REJECTED, Why.AUTH) for code in (
-            403, 315, 101301, 101302, 101303, 101304, 101305)),
-        *((code, Result.REJECTED, Why.OTHER) for code in (
-            404, 414, 463, 102301, 102421, 102426, 103451)),
-        *((code, Result.AMBIGUOUS, Why.OTHER) for code in (0, -1, 431, 500, 503, 514, 99999999)),
-    ])
+    @pytest.mark.parametrize(
+        ("code", "result", "why"),
+        [
+            (200, Result.CONFIRMED, Why.OTHER),
+            (102404, Result.REJECTED, Why.MISSING),
+            (103404, Result.REJECTED, Why.MISSING),
+            (102405, Result.REJECTED, Why.EXISTS),
+            (102422, Result.REJECTED, Why.BANNED),
+            (102434, Result.REJECTED, Why.QUOTA),
+            (416, Result.REJECTED, Why.THROTTLED),
+            (449, Result.REJECTED, Why.RETRY),
+            (102449, Result.REJECTED, Why.RETRY),
+            (398, Result.REJECTED, Why.RETRY),
+            *(
+                (code, Result.REJECTED, Why.AUTH)
+                for code in (403, 315, 101301, 101302, 101303, 101304, 101305)
+            ),
+            *(
+                (code, Result.REJECTED, Why.OTHER)
+                for code in (404, 414, 463, 102301, 102421, 102426, 103451)
+            ),
+            *(
+                (code, Result.AMBIGUOUS, Why.OTHER)
+                for code in (0, -1, 431, 500, 503, 514, 99999999)
+            ),
+        ],
+    )
     def test_every_class_of_code(self, code, result, why):
         """Known refusals are facts; what is not known to be refused before it ran is ambiguous."""
         verdict = PROVIDER.verdict(REQUEST, 200, {"code": code, "msg": "m"})
         assert (verdict.result, verdict.code, verdict.message, verdict.why) == (
-            result, str(code), "m", why)
+            result,
+            str(code),
+            "m",
+            why,
+        )
 
-    @pytest.mark.parametrize("body", [{}, {"code": "200"}, {"code": True}, {"code": None},
-                                      {"code": 200.0}, {"code": [200]}])
+    @pytest.mark.parametrize(
+        "body",
+        [{}, {"code": "200"}, {"code": True}, {"code": None}, {"code": 200.0}, {"code": [200]}],
+    )
     def test_an_answer_without_a_code_is_ambiguous(self, body):
         """A code that is no integer is no verdict."""
         assert PROVIDER.verdict(REQUEST, 200, body).result is Result.AMBIGUOUS
@@ -296,8 +354,10 @@ class TestIds:
         """Letters, digits, _ @ . and - up to 32."""
         assert CAPABILITIES.id.pattern.fullmatch(id)
 
-    @pytest.mark.parametrize("id", [
-        "", ".", "..", "a/b", "a b", "a?b", "a#b", "%2e", "x" * 33, "ａ", "а", "a\n", "a\u200bb"])
+    @pytest.mark.parametrize(
+        "id",
+        ["", ".", "..", "a/b", "a b", "a?b", "a#b", "%2e", "x" * 33, "ａ", "а", "a\n", "a\u200bb"],
+    )
     def test_ids_it_does_not_take(self, id):
         """Paths of dots, slashes, blanks, other scripts and long ids are refused."""
         assert not CAPABILITIES.id.pattern.fullmatch(id)
@@ -309,8 +369,11 @@ class TestIds:
     @pytest.mark.parametrize("hostile", ["../x", "a/b?c#d", "%2e%2e", "a b"])
     def test_an_id_in_a_path_is_quoted(self, hostile):
         """Whatever an id holds, it stays one segment of the path."""
-        for call in (PROVIDER.block(hostile, {}), PROVIDER.unblock(hostile, {}),
-                     PROVIDER.update(hostile, {"profile.name": "x"}, None)):
+        for call in (
+            PROVIDER.block(hostile, {}),
+            PROVIDER.unblock(hostile, {}),
+            PROVIDER.update(hostile, {"profile.name": "x"}, None),
+        ):
             path = next(call).path
             assert path.startswith("/im/v2/")
             assert len(path.split("/")) <= 7
@@ -323,8 +386,13 @@ def test_a_signature_is_the_documented_checksum():
     credentials = Credentials({"app_key": "k", "app_secret": "s3cret"})
     signed = PROVIDER.sign(REQUEST, credentials, 1_800_000_000.9, "nonce-1")
     expected = hashlib.sha1(b"s3cretnonce-11800000000").hexdigest()
-    assert dict(signed.headers) == {"AppKey": "k", "Nonce": "nonce-1", "CurTime": "1800000000",
-                                    "CheckSum": expected, "X-custom-traceid": "nonce-1"}
+    assert dict(signed.headers) == {
+        "AppKey": "k",
+        "Nonce": "nonce-1",
+        "CurTime": "1800000000",
+        "CheckSum": expected,
+        "X-custom-traceid": "nonce-1",
+    }
     assert "s3cret" not in repr(credentials) + str(signed)
     assert PROVIDER.app(credentials.values) == "yunxin:k"
 

@@ -90,9 +90,18 @@ def test_an_action_and_a_finding_fit_the_schema_of_plans():
     """What the code writes of actions and findings is what the schema describes."""
     plan = schema("plan")["examples"][0]
     token = {"from": "env:IM_TOKEN_A", "version": 2}
-    action = Update(Address("cn/a"), Reason.CONFIG_CHANGED, 1, (
-        Change("profile.name", "A", "", removed=True), Change("labels.a", None, "b", unknown=True),
-        Change("token", "(v1)", "(v2)", token=token)), "accounts/a.yaml", 3)
+    action = Update(
+        Address("cn/a"),
+        Reason.CONFIG_CHANGED,
+        1,
+        (
+            Change("profile.name", "A", "", removed=True),
+            Change("labels.a", None, "b", unknown=True),
+            Change("token", "(v1)", "(v2)", token=token),
+        ),
+        "accounts/a.yaml",
+        3,
+    )
     finding = warning("waiting", "It waits.", source=Source("a.yaml", 1, 0), address="cn/a")
     plan |= {"actions": [to_json(action)], "diagnostics": [finding.to_json()]}
     validator = jsonschema.Draft202012Validator(schema("plan"))
@@ -105,14 +114,19 @@ def test_an_event_needs_the_keys_of_its_type():
     validator = jsonschema.Draft202012Validator(schema("events"))
     for example in schema("events")["examples"]:
         validator.validate(example)
-        needed = next(case["then"]["required"] for case in schema("events")["allOf"]
-                      if case["if"]["properties"]["type"]["const"] == example["type"])
+        needed = next(
+            case["then"]["required"]
+            for case in schema("events")["allOf"]
+            if case["if"]["properties"]["type"]["const"] == example["type"]
+        )
         for key in needed:
             assert not validator.is_valid({k: v for k, v in example.items() if k != key})
 
 
 def test_importing_the_room_is_cheap():
     """Neither yaml nor jsonschema is imported before something is read."""
-    code = ("import sys, reconciler.config as c; c.schema_names(); c.schema_text('plan');"
-            "sys.exit(any(name in sys.modules for name in ('yaml', 'jsonschema')))")
+    code = (
+        "import sys, reconciler.config as c; c.schema_names(); c.schema_text('plan');"
+        "sys.exit(any(name in sys.modules for name in ('yaml', 'jsonschema')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -65,16 +65,24 @@ def test_a_missing_or_empty_variable_is_refused(tmp_path, environ):
     assert "not set or empty" in refusal(resolver(tmp_path, environ), "env:A")
 
 
-@pytest.mark.parametrize("value", [f"{VALUE}\n", f"{VALUE}\0", f"\t{VALUE}", f"{VALUE}\x1b[2J",
-                                   f"{VALUE}\x85", f"{VALUE}\udcff"])
+@pytest.mark.parametrize(
+    "value",
+    [f"{VALUE}\n", f"{VALUE}\0", f"\t{VALUE}", f"{VALUE}\x1b[2J", f"{VALUE}\x85", f"{VALUE}\udcff"],
+)
 def test_control_characters_are_refused(tmp_path, value):
     """A secret is one line of text."""
     assert "control" in refusal(resolver(tmp_path, {"A": value}), "env:A")
 
 
-@pytest.mark.parametrize(("data", "value"), [
-    (VALUE, VALUE), (f"{VALUE}\n", VALUE), (f"{VALUE}\r\n", VALUE), ("密钥\n", "密钥"),
-])
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (VALUE, VALUE),
+        (f"{VALUE}\n", VALUE),
+        (f"{VALUE}\r\n", VALUE),
+        ("密钥\n", "密钥"),
+    ],
+)
 def test_a_file_is_resolved_without_its_line_end(tmp_path, data, value):
     """file: is the file's text without one line end, by relative or absolute path."""
     put(tmp_path / "secrets/a", data)
@@ -83,21 +91,44 @@ def test_a_file_is_resolved_without_its_line_end(tmp_path, data, value):
     assert resolver(tmp_path).resolve(Reference(f"file:{tmp_path}/secrets/a")) == value
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"), (b"\n", "empty"), (b"a\nb", "control"), (b"\xff\xfe", "UTF-8"),
-    (b"a" * (64 * 1024 + 1), "64 KiB"), (b"a\0b", "control"), (b"a\n\n", "control"),
-])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\n", "empty"),
+        (b"a\nb", "control"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"a" * (64 * 1024 + 1), "64 KiB"),
+        (b"a\0b", "control"),
+        (b"a\n\n", "control"),
+    ],
+)
 def test_an_unfit_file_is_refused(tmp_path, data, reason):
     """Empty, binary, large and many-lined files hold no secret."""
     put(tmp_path / "a", data)
     assert reason in refusal(resolver(tmp_path), "file:a")
 
 
-@pytest.mark.parametrize("text", [
-    "file:../outside", "file:in/../../outside", "file:/etc/passwd", "file:/proc/self/environ",
-    "file:/dev/stdin", "file:/sys/kernel/notes", "file:", "file:.", "file:/", "file:missing",
-    "file:in", "file:a\0b", "file:/run/secrets", "file:/run/secrets/../../etc/passwd", "file:~/x",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file:../outside",
+        "file:in/../../outside",
+        "file:/etc/passwd",
+        "file:/proc/self/environ",
+        "file:/dev/stdin",
+        "file:/sys/kernel/notes",
+        "file:",
+        "file:.",
+        "file:/",
+        "file:missing",
+        "file:in",
+        "file:a\0b",
+        "file:/run/secrets",
+        "file:/run/secrets/../../etc/passwd",
+        "file:~/x",
+    ],
+)
 def test_files_elsewhere_are_refused(tmp_path, text):
     """Nothing outside of the workspace but /run/secrets, no folder, nothing that is not there."""
     put(tmp_path / "outside")
@@ -175,8 +206,9 @@ def test_a_command_runs_once(tmp_path):
         return SimpleNamespace(returncode=0, stdout=b"value-0\n")
 
     found = resolver(tmp_path, run=run)
-    threads = [threading.Thread(target=found.resolve, args=(Reference('cmd:["op"]'),))
-               for _ in range(8)]
+    threads = [
+        threading.Thread(target=found.resolve, args=(Reference('cmd:["op"]'),)) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -184,11 +216,19 @@ def test_a_command_runs_once(tmp_path):
     assert runs == [(["op"], 30.0, False)]
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ("cmd:op read", "no command"), ("cmd:[]", "no command"), ('cmd:["op",1]', "no command"),
-    ('cmd:"op"', "no command"), ('cmd:{"a":1}', "no command"), ('cmd:[""]', "no command"),
-    ('cmd:["/nonexistent/op"]', "No such file"), ("vault:x", "no secret reference"),
-])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("cmd:op read", "no command"),
+        ("cmd:[]", "no command"),
+        ('cmd:["op",1]', "no command"),
+        ('cmd:"op"', "no command"),
+        ('cmd:{"a":1}', "no command"),
+        ('cmd:[""]', "no command"),
+        ('cmd:["/nonexistent/op"]', "No such file"),
+        ("vault:x", "no secret reference"),
+    ],
+)
 def test_what_is_no_command_is_refused(tmp_path, text, reason):
     """A command is a JSON list of texts, and a program that exists."""
     assert reason in refusal(resolver(tmp_path), text)
@@ -205,6 +245,7 @@ def test_a_failing_command_says_its_exit_code_and_no_more(tmp_path):
 
 def test_a_command_that_hangs_is_ended(tmp_path):
     """After thirty seconds a command is over, and its output is not told."""
+
     def run(argv, **options):
         raise subprocess.TimeoutExpired(argv, options["timeout"], output=VALUE.encode())
 
@@ -218,11 +259,21 @@ def test_accounts_use_what_is_allowed(tmp_path, text):
     assert resolver(tmp_path, {"IM_TOKEN_A": VALUE}).resolve_for_account(Reference(text)) == VALUE
 
 
-@pytest.mark.parametrize("text", [
-    "env:APP_SECRET", "env:im_token_a", "file:secrets/../b", "file:b", "file:x/secrets/a",
-    'cmd:["op"]', "env:IM_TOKEN_OF_APP", "file:secrets/app", "file:./secrets/app",
-    "env:IM_TOKEN_KEY",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env:APP_SECRET",
+        "env:im_token_a",
+        "file:secrets/../b",
+        "file:b",
+        "file:x/secrets/a",
+        'cmd:["op"]',
+        "env:IM_TOKEN_OF_APP",
+        "file:secrets/app",
+        "file:./secrets/app",
+        "env:IM_TOKEN_KEY",
+    ],
+)
 def test_accounts_use_nothing_else(tmp_path, text):
     """No other name, no command, and no credential, also not one that the pattern matches."""
     put(tmp_path / "secrets/a")
@@ -230,8 +281,12 @@ def test_accounts_use_nothing_else(tmp_path, text):
     put(tmp_path / "b")
     environ = dict.fromkeys(("APP_SECRET", "IM_TOKEN_OF_APP", "IM_TOKEN_KEY"), VALUE)
     settings = SecretSettings(ALLOW.allow, fingerprint_key=Reference("env:IM_TOKEN_KEY"))
-    found = resolver(tmp_path, environ, settings,
-                     reserved=[Reference("env:IM_TOKEN_OF_APP"), Reference("file:secrets/app")])
+    found = resolver(
+        tmp_path,
+        environ,
+        settings,
+        reserved=[Reference("env:IM_TOKEN_OF_APP"), Reference("file:secrets/app")],
+    )
     refusal(found, text, Resolver.resolve_for_account)
 
 
@@ -265,8 +320,18 @@ def test_a_delivered_token_is_known_for_the_rest_of_the_run(tmp_path):
     assert found.redactor.redact(VALUE) == HIDDEN
 
 
-@pytest.mark.parametrize("text", ["env:IM_TOKEN_A", "file:elsewhere", "file:out/../x", "file:out",
-                                  "file:/run/secrets/x", "file:link/x", 'cmd:["false"]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env:IM_TOKEN_A",
+        "file:elsewhere",
+        "file:out/../x",
+        "file:out",
+        "file:/run/secrets/x",
+        "file:link/x",
+        'cmd:["false"]',
+    ],
+)
 def test_an_unfit_sink_is_refused(tmp_path, text):
     """A sink is allowed by secrets.allow, beneath the workspace, and able to take a token."""
     (tmp_path / "out").mkdir()
@@ -314,8 +379,17 @@ def test_minted_tokens_differ_and_fit():
 def test_fingerprints_are_keyed_and_keep_parts_apart():
     """The same parts and key give the same 128 bits; a moved border or another key does not."""
     assert fingerprint("k", "a", "b") == fingerprint("k", "a", "b")
-    assert len({fingerprint("k", "ab", ""), fingerprint("k", "a", "b"), fingerprint("k", "ab"),
-                fingerprint("l", "ab")}) == 4
+    assert (
+        len(
+            {
+                fingerprint("k", "ab", ""),
+                fingerprint("k", "a", "b"),
+                fingerprint("k", "ab"),
+                fingerprint("l", "ab"),
+            }
+        )
+        == 4
+    )
     assert len(fingerprint("k", "客")) == 32
     assert int(fingerprint("k"), 16) >= 0
 

@@ -14,10 +14,15 @@ from reconciler.secrets import HIDDEN, Redactor
 
 VALUE = "v4lue-of/the+secret="
 SHAPES = {
-    "raw": lambda v: v, "url": lambda v: quote(v, safe=""), "url path": quote, "form": quote_plus,
+    "raw": lambda v: v,
+    "url": lambda v: quote(v, safe=""),
+    "url path": quote,
+    "form": quote_plus,
     "lower url": lambda v: re.sub("%..", lambda m: m[0].lower(), quote(v, safe="")),
-    "hex": lambda v: v.encode().hex(), "HEX": lambda v: v.encode().hex().upper(),
-    "json": lambda v: json.dumps(v)[1:-1], "repr": lambda v: repr(v)[1:-1],
+    "hex": lambda v: v.encode().hex(),
+    "HEX": lambda v: v.encode().hex().upper(),
+    "json": lambda v: json.dumps(v)[1:-1],
+    "repr": lambda v: repr(v)[1:-1],
 }
 TRICKY = 'p"a\\ss/w+o rd=密'
 

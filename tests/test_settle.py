@@ -19,9 +19,18 @@ def doubtful(desired, *records, absent=True):
     """Return a shop whose store holds the intents of a plan that nobody saw the end of."""
     one = Shop(Memory(*records))
     plan = planned(desired, one.store)
-    one.store.intend([Intent(f"old-{n}", "run-0", action.address, to_json(action),
-                             absent and action.kind == "create")
-                      for n, action in enumerate(plan.actions)])
+    one.store.intend(
+        [
+            Intent(
+                f"old-{n}",
+                "run-0",
+                action.address,
+                to_json(action),
+                absent and action.kind == "create",
+            )
+            for n, action in enumerate(plan.actions)
+        ]
+    )
     return one
 
 
@@ -35,15 +44,19 @@ class TestFound:
         one = doubtful([account("a", profile=A, labels={"t": "x"})])
         one.vendor.put("a", profile=A)
         assert list(settle(one.store, one.store, one.links)) == [
-            Settled(where("a"), Kind.CREATE, True)]
+            Settled(where("a"), Kind.CREATE, True)
+        ]
         assert one.store.record("a").document == {"profile": A, "labels": {"t": "x"}}
         assert one.store.status("create", "a") is Status.CONFIRMED
 
-    @pytest.mark.parametrize(("desired", "held", "vendor", "kind"), [
-        (account("a", ban={"reason": "x"}), record("a"), {"banned": True}, "block"),
-        (account("a"), record("a", ban={}), {"banned": False}, "unblock"),
-        (account("a", profile=B), record("a", profile=A), {"profile": B}, "update"),
-    ])
+    @pytest.mark.parametrize(
+        ("desired", "held", "vendor", "kind"),
+        [
+            (account("a", ban={"reason": "x"}), record("a"), {"banned": True}, "block"),
+            (account("a"), record("a", ban={}), {"banned": False}, "unblock"),
+            (account("a", profile=B), record("a", profile=A), {"profile": B}, "update"),
+        ],
+    )
     def test_what_the_vendor_holds_is_recorded_as_done(self, desired, held, vendor, kind):
         """A block, unblock or update whose value is there is confirmed, record included."""
         one = doubtful([desired], held)
@@ -70,12 +83,15 @@ class TestFound:
 
 
 class TestNotFound:
-    @pytest.mark.parametrize(("desired", "held", "vendor"), [
-        (account("a", ban={}), record("a"), {"banned": False}),
-        (account("a"), record("a", ban={}), {"banned": True}),
-        (account("a", profile=B), record("a", profile=A), {"profile": A}),
-        (account("a", profile=B, token=TOKEN), record("a", profile=A), {"profile": B}),
-    ])
+    @pytest.mark.parametrize(
+        ("desired", "held", "vendor"),
+        [
+            (account("a", ban={}), record("a"), {"banned": False}),
+            (account("a"), record("a", ban={}), {"banned": True}),
+            (account("a", profile=B), record("a", profile=A), {"profile": A}),
+            (account("a", profile=B, token=TOKEN), record("a", profile=A), {"profile": B}),
+        ],
+    )
     def test_what_is_not_there_or_cannot_be_read_is_planned_again(self, desired, held, vendor):
         """The record stays as it was, nothing is sent, and the plan is the same again."""
         one = doubtful([desired], held)
@@ -130,7 +146,8 @@ class TestUnreadable:
         def perform(request, body):
             said = real(request, body)
             said["data"]["success_list"] = [
-                item for item in said["data"]["success_list"] if item["account_id"] != "a"]
+                item for item in said["data"]["success_list"] if item["account_id"] != "a"
+            ]
             return said
 
         one.vendor.perform = perform

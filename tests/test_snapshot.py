@@ -17,12 +17,28 @@ from reconciler.snapshot import decode, encode
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-bans = st.fixed_dictionaries({}, optional={
-    "reason": text, "ticket": text, "until": st.just(SOON), "kick": st.just(False),
-    "evidence": st.lists(text, max_size=2), "notify": text})
-sights = st.none() | st.just(MISSING) | st.builds(
-    Observed, st.just(True), st.dictionaries(st.sampled_from(["name", "sign"]), text, max_size=2),
-    st.dictionaries(st.just(PUSH), st.booleans(), max_size=1), st.none() | st.booleans())
+bans = st.fixed_dictionaries(
+    {},
+    optional={
+        "reason": text,
+        "ticket": text,
+        "until": st.just(SOON),
+        "kick": st.just(False),
+        "evidence": st.lists(text, max_size=2),
+        "notify": text,
+    },
+)
+sights = (
+    st.none()
+    | st.just(MISSING)
+    | st.builds(
+        Observed,
+        st.just(True),
+        st.dictionaries(st.sampled_from(["name", "sign"]), text, max_size=2),
+        st.dictionaries(st.just(PUSH), st.booleans(), max_size=1),
+        st.none() | st.booleans(),
+    )
+)
 
 
 @st.composite
@@ -31,14 +47,25 @@ def records(draw, id):
     sections = {
         "profile": st.dictionaries(st.sampled_from(["name", "sign"]), text, min_size=1),
         "configuration": st.dictionaries(st.just(PUSH), st.booleans(), min_size=1),
-        "labels": st.dictionaries(text, text, min_size=1, max_size=2), "ban": bans,
-        "token": st.just(TOKEN), "protected": st.booleans(),
-        "on_absent": st.sampled_from(["forget", "block", "error"])}
+        "labels": st.dictionaries(text, text, min_size=1, max_size=2),
+        "ban": bans,
+        "token": st.just(TOKEN),
+        "protected": st.booleans(),
+        "on_absent": st.sampled_from(["forget", "block", "error"]),
+    }
     document = draw(st.fixed_dictionaries({}, optional=sections))
     key = draw(st.sampled_from(["", "k"])) if "token" in document else ""
-    return record(id, banned=draw(st.booleans()), observed=draw(sights), token_key=key,
-                  updated_at="2027-01-01T00:00:00Z", run="r", version=draw(st.integers(0, 9)),
-                  waiting=draw(st.sampled_from([(), ("token",)])), **document)
+    return record(
+        id,
+        banned=draw(st.booleans()),
+        observed=draw(sights),
+        token_key=key,
+        updated_at="2027-01-01T00:00:00Z",
+        run="r",
+        version=draw(st.integers(0, 9)),
+        waiting=draw(st.sampled_from([(), ("token",)])),
+        **document,
+    )
 
 
 @given(st.data())
@@ -64,9 +91,11 @@ class Plain(Memory):
 
 PERSONAL = record(
     profile={"name": "SECRET-name", "mobile": "SECRET-mobile", "custom": {"K": "SECRET-custom"}},
-    labels={"team": "kept"}, configuration={PUSH: True},
+    labels={"team": "kept"},
+    configuration={PUSH: True},
     ban={"reason": "spam", "evidence": ["SECRET-evidence"], "notify": "SECRET-notify"},
-    observed=Observed(True, {"name": "SECRET-seen"}, {PUSH: True}, True))
+    observed=Observed(True, {"name": "SECRET-seen"}, {PUSH: True}, True),
+)
 
 
 def test_redaction_leaves_no_personal_value_in_the_bytes():
@@ -131,9 +160,20 @@ def test_tampering_is_refused(what, edited):
         decode(json.dumps(edited).encode(), "s.json")
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"[]", b"null", b"{}", b"\x80\x04K\x01.", b"[" * 100_000, b'{"tool":"reconciler"}',
-    b'{"tool":"reconciler","tool":"reconciler"}', b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\x80\x04K\x01.",
+        b"[" * 100_000,
+        b'{"tool":"reconciler"}',
+        b'{"tool":"reconciler","tool":"reconciler"}',
+        b"\xff",
+    ],
+)
 def test_what_is_no_snapshot_is_refused(data):
     """Anything else is a StateError and never an empty state."""
     with pytest.raises(StateError):

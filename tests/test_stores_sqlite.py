@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("store_conformance", "store_conformance_journal",
-                               "store_conformance_lock", "store_sqlite")
+pytest.register_assert_rewrite(
+    "store_conformance", "store_conformance_journal", "store_conformance_lock", "store_sqlite"
+)
 
 from store_conformance import (  # noqa: E402
     StoreConformance,
@@ -83,10 +84,12 @@ def test_modes(opens, place, umask):
             writer.begin(run())
             writer.save([record(1)], [], "import")
             list(store.index())
-            names = {file.name: stat.S_IMODE(file.stat().st_mode)
-                     for file in place.parent.iterdir()}
+            names = {
+                file.name: stat.S_IMODE(file.stat().st_mode) for file in place.parent.iterdir()
+            }
         assert names == dict.fromkeys(
-            ("state.db", "state.db-wal", "state.db-shm", "state.db.high-water"), 0o600)
+            ("state.db", "state.db-wal", "state.db-shm", "state.db.high-water"), 0o600
+        )
         assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
         store.backup(place.with_name("copy.db"))
         assert stat.S_IMODE(place.with_name("copy.db").stat().st_mode) == 0o600
@@ -110,9 +113,19 @@ def test_settings_of_every_connection(opens, filled):
     store = opens(connect=connect)
     with store.lock(holder()):
         store.identity()
-        found = [[c.execute(f"PRAGMA {name}").fetchone()[0] for name in (
-            "journal_mode", "synchronous", "foreign_keys", "trusted_schema", "busy_timeout")]
-            for c in made]
+        found = [
+            [
+                c.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in (
+                    "journal_mode",
+                    "synchronous",
+                    "foreign_keys",
+                    "trusted_schema",
+                    "busy_timeout",
+                )
+            ]
+            for c in made
+        ]
     assert found == [["wal", 2, 1, 0, 10_000]] * 2
 
 
@@ -189,12 +202,16 @@ def test_links_and_folders_are_refused(opens, filled, place):
     refused(opens, "no regular file", str(place))
 
 
-@pytest.mark.parametrize("sql", [
-    "DELETE FROM accounts WHERE address = 'cn/user-00003'",
-    "UPDATE accounts SET look_digest = NULL WHERE address = 'cn/user-00003'",
-    "UPDATE accounts SET address = 'cn/user-99999' WHERE address = 'cn/user-00003'",
-    "INSERT INTO accounts SELECT 'cn/x', look_digest, document, banned, version, observed,"
-    " token_key, waiting, updated_at, run, seal FROM accounts LIMIT 1"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM accounts WHERE address = 'cn/user-00003'",
+        "UPDATE accounts SET look_digest = NULL WHERE address = 'cn/user-00003'",
+        "UPDATE accounts SET address = 'cn/user-99999' WHERE address = 'cn/user-00003'",
+        "INSERT INTO accounts SELECT 'cn/x', look_digest, document, banned, version, observed,"
+        " token_key, waiting, updated_at, run, seal FROM accounts LIMIT 1",
+    ],
+)
 def test_index_finds_what_is_not_right(opens, filled, place, sql):
     """A vanished, added or changed row is found by the scan of the index."""
     with closing(sqlite3.connect(place)) as connection, connection:
@@ -203,10 +220,19 @@ def test_index_finds_what_is_not_right(opens, filled, place, sql):
         list(opens().index())
 
 
-@pytest.mark.parametrize("change", [
-    "document = CAST('{}' AS BLOB)", "banned = 1", "version = 9", "token_key = 'x'",
-    "waiting = CAST('[\"x\"]' AS BLOB)", "run = 'x'",
-    "updated_at = 'x'", "observed = CAST('{}' AS BLOB)"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "document = CAST('{}' AS BLOB)",
+        "banned = 1",
+        "version = 9",
+        "token_key = 'x'",
+        "waiting = CAST('[\"x\"]' AS BLOB)",
+        "run = 'x'",
+        "updated_at = 'x'",
+        "observed = CAST('{}' AS BLOB)",
+    ],
+)
 def test_record_is_sealed(opens, filled, place, change):
     """A changed cell of a record is found when the record is read, naming the account."""
     with closing(sqlite3.connect(place)) as connection, connection:
@@ -221,15 +247,22 @@ def test_record_is_sealed(opens, filled, place, change):
             writer.save([record(3, "C")], [], "refresh")
 
 
-@pytest.mark.parametrize(("sql", "read"), [
-    ("DELETE FROM journal WHERE status = 'intent'", lambda s: s.unresolved()),
-    ("UPDATE journal SET status = 'confirmed' WHERE status = 'intent'", lambda s: s.unresolved()),
-    ("UPDATE journal SET known_absent = 1 WHERE status = 'intent'", lambda s: s.unresolved()),
-    ("DELETE FROM journal WHERE seq = 2", lambda s: list(s.history())),
-    ("UPDATE journal SET message = 'x' WHERE seq = 2", lambda s: list(s.history(where(1)))),
-    ("UPDATE runs SET operator = 'x'", lambda s: list(s.history())),
-    ("UPDATE lock SET fence = 0", lambda s: s.held()),
-    ("DELETE FROM lock", lambda s: s.held())])
+@pytest.mark.parametrize(
+    ("sql", "read"),
+    [
+        ("DELETE FROM journal WHERE status = 'intent'", lambda s: s.unresolved()),
+        (
+            "UPDATE journal SET status = 'confirmed' WHERE status = 'intent'",
+            lambda s: s.unresolved(),
+        ),
+        ("UPDATE journal SET known_absent = 1 WHERE status = 'intent'", lambda s: s.unresolved()),
+        ("DELETE FROM journal WHERE seq = 2", lambda s: list(s.history())),
+        ("UPDATE journal SET message = 'x' WHERE seq = 2", lambda s: list(s.history(where(1)))),
+        ("UPDATE runs SET operator = 'x'", lambda s: list(s.history())),
+        ("UPDATE lock SET fence = 0", lambda s: s.held()),
+        ("DELETE FROM lock", lambda s: s.held()),
+    ],
+)
 def test_journal_and_lock_are_sealed(opens, filled, place, sql, read):
     """A changed or vanished row of the journal, the runs or the lock is found when it is read."""
     with closing(sqlite3.connect(place)) as connection, connection:
@@ -306,14 +339,24 @@ def test_missing_file_is_refused(opens, filled, place):
 def test_deleting_the_mark_is_the_way_out(opens, filled, place):
     """Without its mark a store opens again."""
     place.with_name("state.db.high-water").write_text(
-        json.dumps({"lineage": filled[0].lineage, "serial": 99, "digest": "00" * 32}))
+        json.dumps({"lineage": filled[0].lineage, "serial": 99, "digest": "00" * 32})
+    )
     refused(opens, "99")
     place.with_name("state.db.high-water").unlink()
     assert seen(opens()) == filled
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b'{"serial": 1}',
-                                  b'{"digest": "zz", "lineage": "x", "serial": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"serial": 1}',
+        b'{"digest": "zz", "lineage": "x", "serial": 1}',
+    ],
+)
 def test_unreadable_mark_is_refused(opens, filled, place, body):
     """A mark that cannot be read hides whether the state is older, so it is refused."""
     place.with_name("state.db.high-water").write_bytes(body)
@@ -330,8 +373,10 @@ def test_mark_is_kept_from_the_first_write(opens, place):
         assert json.loads(mark.read_text())["serial"] == 0
         writer.save([record(1)], [], "import")
     assert json.loads(mark.read_text()) == {
-        "lineage": store.identity().lineage, "serial": 1,
-        "digest": json.loads(mark.read_text())["digest"]}
+        "lineage": store.identity().lineage,
+        "serial": 1,
+        "digest": json.loads(mark.read_text())["digest"],
+    }
 
 
 def test_mark_that_cannot_be_kept(opens, filled, monkeypatch):

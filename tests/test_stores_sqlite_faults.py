@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("store_conformance", "store_conformance_journal",
-                               "store_conformance_lock", "store_sqlite")
+pytest.register_assert_rewrite(
+    "store_conformance", "store_conformance_journal", "store_conformance_lock", "store_sqlite"
+)
 
 from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
 from store_sqlite import child, fill  # noqa: E402
@@ -116,7 +117,8 @@ def keeps(opens, path, clock, told):
     store = opens(path)
     index = dict(store.index())
     known = {i.id for i in store.unresolved()} | {
-        f"i-{int(e.address[-5:])}" for e in store.history()}
+        f"i-{int(e.address[-5:])}" for e in store.history()
+    }
     assert {t for t in told if t.startswith("cn/")} <= set(index)
     assert {t for t in told if t.startswith("i-")} <= known
     assert len(index) <= len(told) // 2 + 1
@@ -127,8 +129,9 @@ def keeps(opens, path, clock, told):
     store.close()
 
 
-@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), Fault()],
-                         ids=["error", "crash"])
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("disk I/O error"), Fault()], ids=["error", "crash"]
+)
 def test_every_statement_may_fail(opens, tmp_path, clock, error):
     """Whichever statement fails or is the last: nothing acknowledged is lost, work goes on."""
     at = 0
@@ -282,6 +285,7 @@ def two_steps(monkeypatch):
     """Make this version know a second schema step."""
     from reconciler.stores import sqlite
     from reconciler.stores.sqlite_migrate import packaged
+
     steps = (*packaged(), "CREATE TABLE extra (a INTEGER) STRICT;\nCREATE INDEX by_a ON extra (a);")
     monkeypatch.setattr(sqlite, "steps_of_this_version", lambda: steps)
 
@@ -341,8 +345,11 @@ def test_crash_in_a_migration(opens, filled, place, two_steps):
 def test_network_file_systems():
     """The file system of the longest mount point counts, and network ones are known."""
     from reconciler.stores.sqlite_file import network_file_system
-    mounts = ("/dev/vda / ext4 rw 0 0\nnas:/x /mnt/nas nfs4 rw 0 0\n"
-              "tmpfs /mnt/nas/local tmpfs rw 0 0\n//w/s /my\\040disk cifs rw 0 0\nbroken\n")
+
+    mounts = (
+        "/dev/vda / ext4 rw 0 0\nnas:/x /mnt/nas nfs4 rw 0 0\n"
+        "tmpfs /mnt/nas/local tmpfs rw 0 0\n//w/s /my\\040disk cifs rw 0 0\nbroken\n"
+    )
     assert network_file_system(Path("/home/a/state.db"), mounts) == ""
     assert network_file_system(Path("/mnt/nas/a/state.db"), mounts) == "nfs4"
     assert network_file_system(Path("/mnt/nas/local/state.db"), mounts) == ""
@@ -353,6 +360,7 @@ def test_network_file_systems():
 def test_network_is_refused(opens, filled, monkeypatch):
     """A state on a network file system is refused with what to do instead."""
     from reconciler.stores import sqlite_file
+
     monkeypatch.setattr(sqlite_file, "network_file_system", lambda *_: "nfs4")
     with pytest.raises(StateError, match="nfs4") as caught:
         opens()
@@ -382,12 +390,14 @@ def test_intents_in_doubt_are_found_by_an_index(opens, filled, place):
     with closing(sqlite3.connect(place)) as connection:
         plan = connection.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM journal"
-            " WHERE status IN ('intent', 'ambiguous') ORDER BY seq").fetchall()
+            " WHERE status IN ('intent', 'ambiguous') ORDER BY seq"
+        ).fetchall()
     assert [row[-1] for row in plan] == ["SCAN journal USING INDEX journal_in_doubt"]
 
 
 def test_no_error_of_sqlite_gets_out(opens, filled, place):
     """A store kept busy by another process is a StateError that says so."""
+
     def connect(*args, **how):
         return sqlite3.connect(*args, **{**how, "timeout": 0.05})
 

@@ -39,24 +39,33 @@ LATER = http('{"code":503,"msg":"server busy"}')
 
 def transport_to(server, fake, **more):
     """Return a transport on a fake clock."""
-    return Transport(more.pop("vendor", None) or Vendor(), app(server.endpoint), resolve,
-                     clock=fake.clock, **more)
+    return Transport(
+        more.pop("vendor", None) or Vendor(),
+        app(server.endpoint),
+        resolve,
+        clock=fake.clock,
+        **more,
+    )
 
 
 def test_a_conversation_is_driven_to_its_result():
     """Each request is answered in turn, and what the generator returns is the result."""
+
     def call():
         first = yield CREATE
         second = yield READ
         return first.verdict.code, second.data
 
-    with (Server(http('{"code":405}'), http('{"code":200,"data":{"a":1}}')) as server,
-          transport_to(server, FakeClock()) as transport):
+    with (
+        Server(http('{"code":405}'), http('{"code":200,"data":{"a":1}}')) as server,
+        transport_to(server, FakeClock()) as transport,
+    ):
         assert transport.run(call()) == ("405", {"code": 200, "data": {"a": 1}})
 
 
 def test_a_conversation_without_a_request_needs_no_network():
     """A generator that returns at once is run without credentials and without a connection."""
+
     def call():
         return "nothing to do"
         yield
@@ -67,12 +76,16 @@ def test_a_conversation_without_a_request_needs_no_network():
 
 def test_an_error_of_the_conversation_comes_out():
     """ReadFailed, as anything a conversation raises, is the caller's."""
+
     def call():
         answer = yield replace(CREATE, mutates=False)
         raise ReadFailed(answer.verdict)
 
-    with (Server(http('{"code":404,"msg":"no"}')) as server,
-          transport_to(server, FakeClock()) as transport, pytest.raises(ReadFailed)):
+    with (
+        Server(http('{"code":404,"msg":"no"}')) as server,
+        transport_to(server, FakeClock()) as transport,
+        pytest.raises(ReadFailed),
+    ):
         transport.run(call())
 
 
@@ -103,15 +116,26 @@ def test_references_are_revealed_at_any_depth():
 
 def test_a_form_writes_values_as_the_first_generation_wants_them():
     """Truth values are `true` and `false`, lists are JSON text, texts are as they are."""
-    body = {"accid": "a b&c=客", "needkick": True, "accids": ["a", "b"], "n": 3,
-            "token": Reference("env:IM_TOKEN"), "ex": '{"a":1}'}
+    body = {
+        "accid": "a b&c=客",
+        "needkick": True,
+        "accids": ["a", "b"],
+        "n": 3,
+        "token": Reference("env:IM_TOKEN"),
+        "ex": '{"a":1}',
+    }
     with Server(GOOD) as server:
         one(server, replace(CREATE, body=body, encoding="form"))
     sent = server.seen[0]
     assert sent.header("Content-Type") == "application/x-www-form-urlencoded;charset=utf-8"
     assert dict(parse_qsl(sent.body.decode())) == {
-        "accid": "a b&c=客", "needkick": "true", "accids": '["a","b"]', "n": "3", "token": TOKEN,
-        "ex": '{"a":1}'}
+        "accid": "a b&c=客",
+        "needkick": "true",
+        "accids": '["a","b"]',
+        "n": "3",
+        "token": TOKEN,
+        "ex": '{"a":1}',
+    }
 
 
 def test_a_get_has_no_body():
@@ -122,11 +146,17 @@ def test_a_get_has_no_body():
     assert server.seen[0].header("Content-Length") == ""
 
 
-@pytest.mark.parametrize("request_", [
-    replace(CREATE, body={"x": float("nan")}), replace(CREATE, body={"x": object()}),
-    replace(CREATE, body={"x": "\ud800"}), replace(CREATE, path="/客"),
-    replace(CREATE, path="/a b"), replace(CREATE, body={"x": None}, encoding="form"),
-])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        replace(CREATE, body={"x": float("nan")}),
+        replace(CREATE, body={"x": object()}),
+        replace(CREATE, body={"x": "\ud800"}),
+        replace(CREATE, path="/客"),
+        replace(CREATE, path="/a b"),
+        replace(CREATE, body={"x": None}, encoding="form"),
+    ],
+)
 def test_what_cannot_be_written_is_not_sent(request_):
     """A request that cannot be encoded is not sent; one that is no use to repeat is not."""
     with Server(GOOD) as server:
@@ -164,8 +194,11 @@ def test_a_secret_error_comes_out_as_it_is():
     def failing(ref):
         raise failure
 
-    with (Server(GOOD) as server, Transport(Vendor(), app(server.endpoint), failing) as transport,
-          pytest.raises(SecretError) as caught):
+    with (
+        Server(GOOD) as server,
+        Transport(Vendor(), app(server.endpoint), failing) as transport,
+        pytest.raises(SecretError) as caught,
+    ):
         transport.run(ask(READ))
     assert caught.value is failure
     assert not server.seen
@@ -173,13 +206,17 @@ def test_a_secret_error_comes_out_as_it_is():
 
 def test_tokens_have_a_resolver_of_their_own():
     """With `resolve_token`, references in bodies never reach the resolver of credentials."""
+
     def credentials_only(ref):
         assert ref.text.startswith("env:APP_")
         return resolve(ref)
 
-    with (Server(GOOD) as server,
-          Transport(Vendor(), app(server.endpoint), credentials_only,
-                    resolve_token=resolve) as transport):
+    with (
+        Server(GOOD) as server,
+        Transport(
+            Vendor(), app(server.endpoint), credentials_only, resolve_token=resolve
+        ) as transport,
+    ):
         transport.run(ask(CREATE))
     assert TOKEN.encode() in server.seen[0].body
 
@@ -198,11 +235,14 @@ def test_read_only_refuses_changes_before_anything_is_sent():
         assert transport.run(ask(READ))[0].verdict.result is Result.CONFIRMED
 
 
-@pytest.mark.parametrize(("answer", "result", "why"), [
-    ('{"code":405,"msg":"exists"}', Result.REJECTED, Why.EXISTS),
-    ('{"code":500,"msg":"internal"}', Result.AMBIGUOUS, Why.OTHER),
-    ('{"code":414,"msg":"no"}', Result.REJECTED, Why.OTHER),
-])
+@pytest.mark.parametrize(
+    ("answer", "result", "why"),
+    [
+        ('{"code":405,"msg":"exists"}', Result.REJECTED, Why.EXISTS),
+        ('{"code":500,"msg":"internal"}', Result.AMBIGUOUS, Why.OTHER),
+        ('{"code":414,"msg":"no"}', Result.REJECTED, Why.OTHER),
+    ],
+)
 def test_a_change_with_an_answer_is_not_repeated(answer, result, why):
     """What the vendor said of a change is handed back: it is the provider's to judge."""
     with Server(http(answer)) as server:
@@ -231,8 +271,10 @@ def test_retries_have_a_budget():
 def test_throttling_pauses_the_api_and_is_reported():
     """A throttled call waits the vendor's penalty and is sent again; it is said once."""
     fake, said = FakeClock(), []
-    with (Server(BUSY, BUSY, GOOD) as server,
-          transport_to(server, fake, report=said.append) as transport):
+    with (
+        Server(BUSY, BUSY, GOOD) as server,
+        transport_to(server, fake, report=said.append) as transport,
+    ):
         began = fake.time
         assert transport.run(ask(CREATE))[0].verdict.result is Result.CONFIRMED
     assert fake.time - began == pytest.approx(20, abs=0.5)
@@ -249,16 +291,24 @@ def test_throttling_is_no_attempt_and_has_an_end():
     assert len(server.seen) == 60
 
 
-@pytest.mark.parametrize(("header", "seconds"), [
-    ("7", 7), ("0", 1), ("99999999999", 60), ("-5", 10), ("soon", 10), ("", 10),
-    (formatdate(1_000_030, usegmt=True), 30), (formatdate(5_000_000, usegmt=True), 60),
-])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0", 1),
+        ("99999999999", 60),
+        ("-5", 10),
+        ("soon", 10),
+        ("", 10),
+        (formatdate(1_000_030, usegmt=True), 30),
+        (formatdate(5_000_000, usegmt=True), 60),
+    ],
+)
 def test_retry_after_is_followed_within_a_minute(header, seconds):
     """The header is taken as seconds or as a date, clamped to 1 to 60; nonsense is ignored."""
     fake, said = FakeClock(), []
     busy = http("", "429 Too Many Requests", Retry_After=header)
-    with (Server(busy, GOOD) as server,
-          transport_to(server, fake, report=said.append) as transport):
+    with Server(busy, GOOD) as server, transport_to(server, fake, report=said.append) as transport:
         transport.run(ask(CREATE))
     assert said[0].seconds == pytest.approx(seconds, abs=0.1)
 
@@ -277,8 +327,10 @@ def test_skew_is_seen():
     """The largest distance between the vendor's clock and ours is kept."""
     fake = FakeClock()
     dates = [formatdate(fake.time + apart, usegmt=True) for apart in (0, 90, -30)]
-    with (Server(*[http('{"code":200}', Date=date) for date in dates]) as server,
-          transport_to(server, fake) as transport):
+    with (
+        Server(*[http('{"code":200}', Date=date) for date in dates]) as server,
+        transport_to(server, fake) as transport,
+    ):
         transport.run(ask(READ, READ, READ))
         assert transport.skew == pytest.approx(90, abs=0.1)
 
@@ -287,9 +339,15 @@ def test_skew_is_seen():
 def test_the_pace_is_80_percent_of_the_documented_rate_or_the_users(rate, expected):
     """Without `rate`, 80 % of what the vendor documents for the API; `rate` replaces it."""
     fake = FakeClock()
-    with (Server(GOOD) as server,
-          Transport(Vendor({"create": 20.0, "": 5.0}), app(server.endpoint, rate=rate), resolve,
-                    clock=fake.clock) as transport):
+    with (
+        Server(GOOD) as server,
+        Transport(
+            Vendor({"create": 20.0, "": 5.0}),
+            app(server.endpoint, rate=rate),
+            resolve,
+            clock=fake.clock,
+        ) as transport,
+    ):
         began = fake.time
         transport.run(ask(*[CREATE] * (expected * 3 + 1)))
         assert expected <= expected * 3 / (fake.time - began) * 1.05
@@ -321,9 +379,12 @@ def test_stop_ends_waits_and_spares_what_is_in_flight():
 @pytest.mark.parametrize("answer", [LATER, BUSY])
 def test_stop_ends_a_wait_for_a_retry(answer):
     """A backoff or a pause of the API ends at once, as not sent: the change did not run."""
-    with (Server(answer) as server,
-          Transport(Vendor(), app(server.endpoint), resolve,
-                    clock=Clock(random=lambda: 1.0)) as transport):
+    with (
+        Server(answer) as server,
+        Transport(
+            Vendor(), app(server.endpoint), resolve, clock=Clock(random=lambda: 1.0)
+        ) as transport,
+    ):
         found = []
         thread = threading.Thread(target=lambda: found.extend(transport.run(ask(CREATE))))
         thread.start()
@@ -338,10 +399,13 @@ def test_stop_ends_a_wait_for_a_retry(answer):
 
 def test_threads_share_connections():
     """As many connections as threads, and each is kept for what follows."""
-    with (Server(GOOD) as server,
-          Transport(Vendor(), app(server.endpoint, concurrency=8), resolve) as transport):
-        threads = [threading.Thread(target=lambda: transport.run(ask(*[CREATE] * 20)))
-                   for _ in range(8)]
+    with (
+        Server(GOOD) as server,
+        Transport(Vendor(), app(server.endpoint, concurrency=8), resolve) as transport,
+    ):
+        threads = [
+            threading.Thread(target=lambda: transport.run(ask(*[CREATE] * 20))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -352,6 +416,8 @@ def test_threads_share_connections():
 
 def test_importing_it_is_cheap():
     """Until the first request neither HTTP, TLS nor sockets are loaded, nor subprocess."""
-    code = ("import sys, reconciler.transport; "
-            "sys.exit(bool({'httpx', 'httpcore', 'ssl', 'subprocess'} & set(sys.modules)))")
+    code = (
+        "import sys, reconciler.transport; "
+        "sys.exit(bool({'httpx', 'httpcore', 'ssl', 'subprocess'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -53,7 +53,7 @@ AMBIGUOUS = {
     "reset after the request": reset_after,
     "closed after the request": raw(),
     "half a body": raw(HEAD + b"Content-Length: 99\r\n\r\n" + GOOD),
-    "half a chunked body": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"cod"),
+    "half a chunked body": raw(HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"cod'),
     "HTML": http(b"<html>It works</html>", Content_Type="application/json"),
     "nothing": http(b""),
     "204": http(b"", "204 No Content"),
@@ -148,9 +148,14 @@ def test_a_ca_file_adds_an_authority(tmp_path):
         assert one(server, app=trusting).verdict.result is Result.CONFIRMED
 
 
-@pytest.mark.parametrize(("fault", "result"), [
-    ("none", Result.CONFIRMED), ("before TLS", Result.NOT_SENT), ("after", Result.AMBIGUOUS),
-])
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [
+        ("none", Result.CONFIRMED),
+        ("before TLS", Result.NOT_SENT),
+        ("after", Result.AMBIGUOUS),
+    ],
+)
 def test_a_cut_tunnel_is_judged_by_what_went_through_it(tmp_path, fault, result):
     """Asking a proxy for the way is not sending; what is sent through the tunnel is."""
     context = certificate(tmp_path)
@@ -170,20 +175,25 @@ def test_a_cut_tunnel_is_judged_by_what_went_through_it(tmp_path, fault, result)
 
     with Server(tunnel) as proxy:
         values = VALUES | {"env:PROXY": proxy.endpoint}
-        there = app("https://127.0.0.1:9", proxy=Reference("env:PROXY"),
-                    ca_file=str(tmp_path / "cert.pem"))
-        with Transport(Vendor(), there, lambda ref: values[ref.text],
-                       clock=FakeClock().clock) as transport:
+        there = app(
+            "https://127.0.0.1:9", proxy=Reference("env:PROXY"), ca_file=str(tmp_path / "cert.pem")
+        )
+        with Transport(
+            Vendor(), there, lambda ref: values[ref.text], clock=FakeClock().clock
+        ) as transport:
             assert transport.run(ask(CREATE))[0].verdict.result is result
     assert bool(heard) is (fault != "before TLS")
     assert "CheckSum" not in proxy.seen[0].head
 
 
-@pytest.mark.parametrize(("pieces", "name"), [
-    ([HEAD, b"X-", *[b"a"] * 40], "slow head"),
-    ([HEAD + b"Content-Length: 99\r\n\r\n", *[b" "] * 40], "slow body"),
-    ([b""] * 40, "silence"),
-])
+@pytest.mark.parametrize(
+    ("pieces", "name"),
+    [
+        ([HEAD, b"X-", *[b"a"] * 40], "slow head"),
+        ([HEAD + b"Content-Length: 99\r\n\r\n", *[b" "] * 40], "slow body"),
+        ([b""] * 40, "silence"),
+    ],
+)
 def test_a_slow_drip_ends_at_the_deadline(pieces, name):
     """The deadline is for the whole exchange, however alive the connection looks."""
     with Server(raw(*pieces, pause=0.02)) as server:
@@ -210,8 +220,10 @@ def test_a_stale_connection_is_not_used_again():
         closed.append(exchange.conn)
         return False
 
-    with (Server(answer_then_close) as server,
-          Transport(Vendor(), app(server.endpoint), resolve) as transport):
+    with (
+        Server(answer_then_close) as server,
+        Transport(Vendor(), app(server.endpoint), resolve) as transport,
+    ):
         for _ in range(3):
             assert transport.run(ask(CREATE))[0].verdict.result is Result.CONFIRMED
             time.sleep(0.05)
@@ -248,8 +260,10 @@ def test_no_redirect_is_followed():
 
 def test_no_cookie_is_kept():
     """A cookie that a vendor sets is not sent back."""
-    with (Server(http(GOOD, Set_Cookie="a=b; Path=/")) as server,
-          Transport(Vendor(), app(server.endpoint), resolve) as transport):
+    with (
+        Server(http(GOOD, Set_Cookie="a=b; Path=/")) as server,
+        Transport(Vendor(), app(server.endpoint), resolve) as transport,
+    ):
         transport.run(ask(CREATE, CREATE))
         assert server.seen[1].header("cookie") == ""
 
@@ -279,15 +293,15 @@ def test_a_proxy_that_refuses_the_tunnel_means_not_sent():
         values = VALUES | {"env:PROXY": proxy.endpoint}
         there = app("https://vendor.example", proxy=Reference("env:PROXY"))
         fake = FakeClock()
-        with Transport(Vendor(), there, lambda ref: values[ref.text],
-                       clock=fake.clock) as transport:
+        with Transport(
+            Vendor(), there, lambda ref: values[ref.text], clock=fake.clock
+        ) as transport:
             verdict = transport.run(ask(CREATE))[0].verdict
     assert verdict.result is Result.NOT_SENT
     assert verdict.message == "POST /im/v2/accounts: ProxyError"
 
 
-@pytest.mark.parametrize("proxy", ["pw-of-proxy", "socks5://u:pw-of-proxy@h:1",
-                                   "http://"])
+@pytest.mark.parametrize("proxy", ["pw-of-proxy", "socks5://u:pw-of-proxy@h:1", "http://"])
 def test_an_unusable_proxy_is_said_without_its_password(proxy):
     """The finding names the app and nothing of the address."""
     values = VALUES | {"env:PROXY": proxy}
@@ -297,20 +311,37 @@ def test_an_unusable_proxy_is_said_without_its_password(proxy):
     assert "pw-of-proxy" not in str(caught.value)
 
 
-@pytest.mark.parametrize("endpoint", [
-    "http://open.yunxinapi.com", "ftp://h", "open.yunxinapi.com", "https://", "https://u:p@h",
-    "https://h?x=1", "https://h#x", "https://h:99999", "http://127.0.0.1.evil.example", "",
-])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://open.yunxinapi.com",
+        "ftp://h",
+        "open.yunxinapi.com",
+        "https://",
+        "https://u:p@h",
+        "https://h?x=1",
+        "https://h#x",
+        "https://h:99999",
+        "http://127.0.0.1.evil.example",
+        "",
+    ],
+)
 def test_an_unsafe_endpoint_is_refused(endpoint):
     """Plain http is for loopback only, and an endpoint is scheme, host, port and path."""
     with pytest.raises(ConfigError, match="cn-prod"):
         Transport(Vendor(), app(endpoint), resolve)
 
 
-@pytest.mark.parametrize(("endpoint", "settings"), [
-    ("http://localhost:1", {}), ("http://[::1]:1/nimserver", {}), ("http://127.3.2.1", {}),
-    ("http://im.internal", {"allow_http": True}), ("https://open.yunxinapi.com", {}),
-])
+@pytest.mark.parametrize(
+    ("endpoint", "settings"),
+    [
+        ("http://localhost:1", {}),
+        ("http://[::1]:1/nimserver", {}),
+        ("http://127.3.2.1", {}),
+        ("http://im.internal", {"allow_http": True}),
+        ("https://open.yunxinapi.com", {}),
+    ],
+)
 def test_a_fitting_endpoint_is_taken(endpoint, settings):
     """https, loopback, and what the user allowed."""
     Transport(Vendor(), app(endpoint, **settings), resolve).close()
@@ -336,4 +367,7 @@ def test_a_provider_that_cannot_judge_leaves_doubt():
     with Server(http(b'{"code":{}}')) as server:
         verdict = one(server).verdict
     assert (verdict.result, verdict.code, verdict.why) == (
-        Result.AMBIGUOUS, "unreadable", Why.OTHER)
+        Result.AMBIGUOUS,
+        "unreadable",
+        Why.OTHER,
+    )

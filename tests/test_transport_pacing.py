@@ -63,9 +63,11 @@ def test_a_fraction_is_rounded_down(rate, count, seconds):
 
 
 @settings(max_examples=60, deadline=None)
-@given(rate=st.integers(1, 60), work=st.integers(2, 150),
-       stalls=st.dictionaries(st.integers(0, 150), st.floats(0, 3, allow_subnormal=False),
-                              max_size=6))
+@given(
+    rate=st.integers(1, 60),
+    work=st.integers(2, 150),
+    stalls=st.dictionaries(st.integers(0, 150), st.floats(0, 3, allow_subnormal=False), max_size=6),
+)
 def test_a_stalled_process_sends_no_burst(rate, work, stalls):
     """However long the process sleeps in between, no second holds more than the rate."""
     sent, _ = drive(rate, work, stalls=stalls)
@@ -73,8 +75,11 @@ def test_a_stalled_process_sends_no_burst(rate, work, stalls):
 
 
 @settings(max_examples=60, deadline=None)
-@given(rate=st.integers(1, 40), usual=st.floats(0.0001, 0.009),
-       hiccups=st.dictionaries(st.integers(1, 79), st.floats(0, 0.2), max_size=3))
+@given(
+    rate=st.integers(1, 40),
+    usual=st.floats(0.0001, 0.009),
+    hiccups=st.dictionaries(st.integers(1, 79), st.floats(0, 0.2), max_size=3),
+)
 def test_the_vendor_counts_no_more_than_we_do(rate, usual, hiccups):
     """A quick vendor that hears a few calls late still counts at most the rate."""
     fake = FakeClock(time=0.0)
@@ -149,8 +154,9 @@ def test_stopping_ends_the_wait_soon():
     pacer = Pacer(lambda api: 100, Clock(), stopped.is_set)
     pacer.penalize("create", 3600)
     found = []
-    waiting = [threading.Thread(target=lambda: found.append(pacer.wait("create")))
-               for _ in range(4)]
+    waiting = [
+        threading.Thread(target=lambda: found.append(pacer.wait("create"))) for _ in range(4)
+    ]
     for thread in waiting:
         thread.start()
     stopped.set()

@@ -30,32 +30,50 @@ GOOD = http('{"code":200,"msg":"success","data":{}}')
 
 def test_tokens_in_answers_are_sealed():
     """Whatever a vendor writes under a token's name, at any depth, no conversation sees it."""
-    body = ('{"code":200,"data":{"token":"t1","list":[{"access_token":"t2"}],"UserSig":"t3",'
-            '"imToken":{"x":"t4"},"name":"n","tokens":[],"token_version":3}}')
+    body = (
+        '{"code":200,"data":{"token":"t1","list":[{"access_token":"t2"}],"UserSig":"t3",'
+        '"imToken":{"x":"t4"},"name":"n","tokens":[],"token_version":3}}'
+    )
     with Server(http(body)) as server:
         data = one(server).data["data"]
-    assert data == {"token": SEALED, "list": [{"access_token": SEALED}], "UserSig": SEALED,
-                    "imToken": SEALED, "name": "n", "tokens": [], "token_version": 3}
+    assert data == {
+        "token": SEALED,
+        "list": [{"access_token": SEALED}],
+        "UserSig": SEALED,
+        "imToken": SEALED,
+        "name": "n",
+        "tokens": [],
+        "token_version": 3,
+    }
 
 
 def test_what_is_no_secret_is_not_sealed():
     """The account's own id, a time or a short number of the signature are data."""
+
     class Plain(Vendor):
         def sign(self, request, credentials, now, nonce):
             return Signed(query={"identifier": "administrator-of-app", "sdkappid": "1400000000"})
 
     there = {"credentials": {"admin": "administrator-of-app"}}
     body = '{"code":200,"id":"administrator-of-app","x":"1400000000"}'
-    with (Server(http(body)) as server,
-          Transport(Plain(), replace(app(server.endpoint), **there), resolve) as transport):
+    with (
+        Server(http(body)) as server,
+        Transport(Plain(), replace(app(server.endpoint), **there), resolve) as transport,
+    ):
         assert transport.run(ask(READ))[0].data["id"] == "administrator-of-app"
 
 
 def echo(exchange: Exchange) -> object:
     """Answer with everything that was sent, as a careless gateway would."""
-    secrets = " ".join([exchange.header("CheckSum"), exchange.header("AppKey"),
-                        exchange.head.split(" ")[1].split("usersig=")[-1].replace("%2A", "*"),
-                        TOKEN, APP_SECRET])
+    secrets = " ".join(
+        [
+            exchange.header("CheckSum"),
+            exchange.header("AppKey"),
+            exchange.head.split(" ")[1].split("usersig=")[-1].replace("%2A", "*"),
+            TOKEN,
+            APP_SECRET,
+        ]
+    )
     return http('{"code":414,"msg":"bad: %s","data":{"%s":["%s"]}}' % ((secrets,) * 3))(exchange)
 
 
@@ -63,9 +81,15 @@ def hang_up(exchange: Exchange) -> bool:
     return False
 
 
-SWEEP = {"ok": GOOD, "rejected": echo, "html": http("<html>"), "cut": hang_up,
-         "500": http("oops", "500 Oops"), "redirect": http("", "302 Found", Location="/x"),
-         "busy": http("", "429 Too Many Requests")}
+SWEEP = {
+    "ok": GOOD,
+    "rejected": echo,
+    "html": http("<html>"),
+    "cut": hang_up,
+    "500": http("oops", "500 Oops"),
+    "redirect": http("", "302 Found", Location="/x"),
+    "busy": http("", "429 Too Many Requests"),
+}
 
 
 @pytest.mark.parametrize("name", [*SWEEP, "refused", "unsendable"])
@@ -87,8 +111,13 @@ def test_no_secret_leaves(name, caplog):
                 broken = transport.run(raising(request))
             except ZeroDivisionError as error:
                 broken = "".join(traceback.format_exception(error))
-            shown = [repr(answer), repr(transport), broken, caplog.text,
-                     *(repr(record.__dict__) for record in caplog.records)]
+            shown = [
+                repr(answer),
+                repr(transport),
+                broken,
+                caplog.text,
+                *(repr(record.__dict__) for record in caplog.records),
+            ]
     signed = [v for s in vendor.signed for v in (s.headers.get("CheckSum"), s.query["usersig"])]
     for secret, text in itertools.product([APP_SECRET, TOKEN, *signed], shown):
         assert secret not in text

@@ -58,8 +58,11 @@ def reset(conn: socket.socket) -> None:
 def http(body: bytes | str = b'{"code":200}', status: str = "200 OK", **headers: str) -> Behaviour:
     """Return a behaviour: answer so and keep the connection."""
     data = body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data)}",
-             *(f"{key.replace('_', '-')}: {value}" for key, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(data)}",
+        *(f"{key.replace('_', '-')}: {value}" for key, value in headers.items()),
+    ]
 
     def behave(exchange: Exchange) -> bool:
         exchange.conn.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
@@ -73,9 +76,30 @@ def certificate(folder: Path) -> ssl.SSLContext:
     if not (openssl := shutil.which("openssl")):
         pytest.skip("openssl makes the certificate")
     made = subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=test",
-         "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, capture_output=True, check=False)
+        [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip("this openssl cannot make the certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,8 +114,9 @@ class Server:
     something came that nobody read. With a `context`, they are TLS.
     """
 
-    def __init__(self, *behaviours: Behaviour, rude: bool = False,
-                 context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *behaviours: Behaviour, rude: bool = False, context: ssl.SSLContext | None = None
+    ) -> None:
         self._context = context
         self._behaviours = behaviours
         self._rude = rude
@@ -171,8 +196,15 @@ class Vendor:
     def sign(self, request: Request, credentials: Credentials, now: float, nonce: str) -> Signed:
         text = credentials.values["app_secret"] + nonce + str(int(now))
         check = sha1(text.encode()).hexdigest()
-        signed = Signed({"AppKey": credentials.values["app_key"], "Nonce": nonce,
-                         "CurTime": str(int(now)), "CheckSum": check}, {"usersig": f"eJw*{check}"})
+        signed = Signed(
+            {
+                "AppKey": credentials.values["app_key"],
+                "Nonce": nonce,
+                "CurTime": str(int(now)),
+                "CheckSum": check,
+            },
+            {"usersig": f"eJw*{check}"},
+        )
         self.signed.append(signed)
         return signed
 
@@ -209,8 +241,13 @@ class FakeClock:
 
     @property
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.time, monotonic=lambda: self.time, sleep=self.sleep,
-                     random=lambda: self.chance, nonce=self.nonce)
+        return Clock(
+            now=lambda: self.time,
+            monotonic=lambda: self.time,
+            sleep=self.sleep,
+            random=lambda: self.chance,
+            nonce=self.nonce,
+        )
 
 
 def app(endpoint: str, **more: Any) -> App:
@@ -219,9 +256,14 @@ def app(endpoint: str, **more: Any) -> App:
     return App("cn-prod", "vendor", endpoint, credentials, **more)
 
 
-CREATE = Request("create", "POST", "/im/v2/accounts", query={"q": "1"},
-                 body={"account_id": "u1", "token": Reference("env:IM_TOKEN")},
-                 account_ids=("u1",))
+CREATE = Request(
+    "create",
+    "POST",
+    "/im/v2/accounts",
+    query={"q": "1"},
+    body={"account_id": "u1", "token": Reference("env:IM_TOKEN")},
+    account_ids=("u1",),
+)
 READ = Request("read", "GET", "/im/v2/accounts/u1", mutates=False, account_ids=("u1",))
 
 
@@ -234,11 +276,13 @@ def ask(*requests: Request):
     return answers
 
 
-def one(server: Server, request: Request = CREATE, *, clock: Clock | None = None,
-        **more: Any) -> Answer:
+def one(
+    server: Server, request: Request = CREATE, *, clock: Clock | None = None, **more: Any
+) -> Answer:
     """Ask a server one thing."""
     vendor = more.pop("vendor", None) or Vendor()
     settings = more.pop("app", {})
-    with Transport(vendor, app(server.endpoint, **settings), resolve,
-                   clock=clock or FakeClock().clock, **more) as transport:
+    with Transport(
+        vendor, app(server.endpoint, **settings), resolve, clock=clock or FakeClock().clock, **more
+    ) as transport:
         return transport.run(ask(request))[0]

@@ -61,15 +61,18 @@ class World:
 
     def __post_init__(self) -> None:
         self.environ = {
-            "PATH": os.environ["PATH"], "APP_KEY": "demo-app-key",
-            "APP_SECRET": "demo-app-secret", "IM_TOKEN_A": "first-login-token",
+            "PATH": os.environ["PATH"],
+            "APP_KEY": "demo-app-key",
+            "APP_SECRET": "demo-app-secret",
+            "IM_TOKEN_A": "first-login-token",
         }
         self.workspace()
 
     def workspace(self, more: str = "", name: str = "test-im") -> None:
         """Write reconciler.yaml."""
-        self.write("reconciler.yaml", WORKSPACE.format(
-            name=name, endpoint=self.endpoint, more=more))
+        self.write(
+            "reconciler.yaml", WORKSPACE.format(name=name, endpoint=self.endpoint, more=more)
+        )
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the workspace."""
@@ -100,7 +103,12 @@ class World:
         """Start a command as a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "reconciler", "--chdir", str(self.root), *words],
-            env=self.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+            env=self.environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **more,
+        )
 
     def process(self, *words: str) -> Result:
         """Run a command as a process of its own to its end."""

@@ -34,12 +34,21 @@ def run(arguments: Namespace, console: Console) -> int:
     allow = allowed(arguments.allow)
     saved = load(arguments.planfile) if arguments.planfile else None
     if saved is not None and (arguments.target or arguments.as_of):
-        raise UsageError.of("usage", "a saved plan is applied as it is",
-                            hint="--target and --as-of belong to: reconciler plan")
-    if saved is None and not arguments.auto_approve and (
-            arguments.format == "json" or not console.interactive):
-        raise UsageError.of("no-terminal", "apply asks before it changes anything, and there is no "
-                            "terminal to ask at", hint="pass --auto-approve, or a saved plan")
+        raise UsageError.of(
+            "usage",
+            "a saved plan is applied as it is",
+            hint="--target and --as-of belong to: reconciler plan",
+        )
+    if (
+        saved is None
+        and not arguments.auto_approve
+        and (arguments.format == "json" or not console.interactive)
+    ):
+        raise UsageError.of(
+            "no-terminal",
+            "apply asks before it changes anything, and there is no terminal to ask at",
+            hint="pass --auto-approve, or a saved plan",
+        )
     reporter = Reporter(console, json=arguments.format == "json")
     with Session(arguments, console) as session:
         holder, patience = session.holder("apply"), seconds(arguments.lock_timeout)
@@ -52,8 +61,15 @@ def run(arguments: Namespace, console: Console) -> int:
 class _Applying:
     """One apply under the lock."""
 
-    def __init__(self, session: Session, arguments: Namespace, console: Console,
-                 reporter: Reporter, writer: Writer, allow: dict[str, int]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        arguments: Namespace,
+        console: Console,
+        reporter: Reporter,
+        writer: Writer,
+        allow: dict[str, int],
+    ) -> None:
         self.session, self.arguments, self.console = session, arguments, console
         self.reporter, self.writer, self.allow = reporter, writer, allow
         self.stop = threading.Event()
@@ -67,16 +83,22 @@ class _Applying:
         planned = replace(planned, allow={**planned.allow, **self.allow})
         expected = self.arguments.expect
         if expected and expected != planned.fingerprint:
-            raise Stale.of("unexpected", "the plan is not the expected one",
-                           detail=f"Its fingerprint is {planned.fingerprint}, expected was "
-                           f"{expected}.", hint="review the new plan: reconciler plan")
+            raise Stale.of(
+                "unexpected",
+                "the plan is not the expected one",
+                detail=f"Its fingerprint is {planned.fingerprint}, expected was {expected}.",
+                hint="review the new plan: reconciler plan",
+            )
         self._judge(planned, told=saved is None)
         if not planned.actions:
             left = len(self.session.store.unresolved())
             self._finish(Summary(in_doubt=left), quiet=not (settled or left))
             return Exit.PARTIAL if left else Exit.DONE
-        if saved is None and not self.arguments.auto_approve and not self.console.confirm(
-                "Do these things at the vendors?"):
+        if (
+            saved is None
+            and not self.arguments.auto_approve
+            and not self.console.confirm("Do these things at the vendors?")
+        ):
             self.console.print("Nothing was done.")
             return Exit.ERROR
         return self._carry_out(planned)
@@ -93,8 +115,9 @@ class _Applying:
         if refused(planned, judged):
             if not self.reporter.json:
                 self.console.findings(self.session.warnings)
-            raise Refused([one for one in (*judged.findings, *planned.diagnostics)
-                           if one.severity == "error"])
+            raise Refused(
+                [one for one in (*judged.findings, *planned.diagnostics) if one.severity == "error"]
+            )
         if not self.reporter.json:
             self.console.findings(findings)
 
@@ -113,12 +136,18 @@ class _Applying:
 
     def _carry_out(self, planned: Plan) -> int:
         names = {split(action.address)[0] for action in planned.actions}
-        asking = {split(action.address)[0] for action in planned.actions
-                  if calls_vendor(action) or action.kind == "adopt"}
+        asking = {
+            split(action.address)[0]
+            for action in planned.actions
+            if calls_vendor(action) or action.kind == "adopt"
+        }
         unknown = sorted(asking - self.session.workspace.apps.keys())
         if unknown:
-            raise Stale.of("unknown-provider", f"reconciler.yaml has no provider {unknown[0]}",
-                           hint="plan again")
+            raise Stale.of(
+                "unknown-provider",
+                f"reconciler.yaml has no provider {unknown[0]}",
+                hint="plan again",
+            )
         apps = self.session.same_apps(self.session.store, asking)
         run = self.session.run("apply", planned.fingerprint)
         self.writer.begin(run)
@@ -141,16 +170,15 @@ class _Applying:
     def _events(self, planned: Plan, run: Run, links: dict) -> Iterator[Event]:  # type: ignore[type-arg]
         self.reporter.start(planned)
         store = self.session.store
-        return apply(planned, store, self.writer, links, run,
-                     Effects(monotonic, new_id, self.stop))
+        return apply(planned, store, self.writer, links, run, Effects(monotonic, new_id, self.stop))
 
     def _warn_skew(self) -> None:
         worst = max((transport.skew for transport in self.session.transports), default=0.0)
         if worst > 60:
-            self.console.say(f"warning: this machine's clock is about {worst:.0f} s off the "
-                             "vendor's; beyond 300 s every call is refused")
+            self.console.say(
+                f"warning: this machine's clock is about {worst:.0f} s off the "
+                "vendor's; beyond 300 s every call is refused"
+            )
 
     def _finish(self, summary: Summary, *, quiet: bool = False) -> None:
         self.reporter.end(summary, quiet=quiet)
-
-

@@ -38,7 +38,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     chosen = ""
     if command is not None:
         chosen = words[command]
-        words[command + 1:command + 1] = _from_environment(chosen, environ)
+        words[command + 1 : command + 1] = _from_environment(chosen, environ)
     arguments = _parser(chosen).parse_args(words)
     for name in ("out", "planfile", "snapshot", "data", "keep"):
         # As with Terraform's -chdir, relative names are beneath that folder.
@@ -67,20 +67,27 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
 def _parser(chosen: str) -> argparse.ArgumentParser:
     """Return the parser; only the chosen command gets its options, as building costs start-up."""
     parser = _Parser(
-        prog="reconciler", formatter_class=_layout,
+        prog="reconciler",
+        formatter_class=_layout,
         description="Plan and apply for the accounts of instant-messaging apps, from YAML.",
         epilog="first time: reconciler demo        a workspace of your own: reconciler init",
     )
     parser.add_argument("--chdir", metavar="DIR", default=".", help="work in this folder")
     parser.add_argument("--no-color", action="store_true", help="no colours")
-    parser.add_argument("--log-level", metavar="L",
-                        choices=("debug", "info", "warning", "error"), default=None,
-                        help="debug, info, warning (default) or error; logs go to stderr")
+    parser.add_argument(
+        "--log-level",
+        metavar="L",
+        choices=("debug", "info", "warning", "error"),
+        default=None,
+        help="debug, info, warning (default) or error; logs go to stderr",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, add in _COMMANDS.items():
         purpose, example, codes = _TEXTS[name]
         one = commands.add_parser(
-            name, help=purpose, description=purpose,
+            name,
+            help=purpose,
+            description=purpose,
             formatter_class=_layout,
             epilog=f"example: reconciler {example}\n{codes}",
         )
@@ -96,8 +103,14 @@ def _formats(parser: argparse.ArgumentParser) -> None:
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_const", const="json", dest="format",
-                        default="text", help="the same as --format json")
+    parser.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        default="text",
+        help="the same as --format json",
+    )
 
 
 def _approve(parser: argparse.ArgumentParser) -> None:
@@ -105,25 +118,42 @@ def _approve(parser: argparse.ArgumentParser) -> None:
 
 
 def _lock_timeout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lock-timeout", metavar="TIME", default="0s",
-                        help="wait this long for the lock (90s, 3m)")
+    parser.add_argument(
+        "--lock-timeout", metavar="TIME", default="0s", help="wait this long for the lock (90s, 3m)"
+    )
 
 
 def _targets(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", metavar="ADDR", nargs="+", action="extend", default=[],
-                        help="only these accounts (provider/id) or providers")
+    parser.add_argument(
+        "--target",
+        metavar="ADDR",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only these accounts (provider/id) or providers",
+    )
 
 
 def _allow(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--allow", metavar="KIND=COUNT", nargs="+", action="extend", default=[],
-                        help="exceed a limit by exactly this many actions (block=37)")
+    parser.add_argument(
+        "--allow",
+        metavar="KIND=COUNT",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="exceed a limit by exactly this many actions (block=37)",
+    )
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
-    parser.add_argument("--state", metavar="SNAPSHOT", dest="snapshot",
-                        help="plan against a pulled snapshot instead of the store")
+    parser.add_argument(
+        "--state",
+        metavar="SNAPSHOT",
+        dest="snapshot",
+        help="plan against a pulled snapshot instead of the store",
+    )
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
@@ -139,8 +169,9 @@ def _show(parser: argparse.ArgumentParser) -> None:
 def _apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("planfile", metavar="PLANFILE", nargs="?", help="a saved plan")
     _approve(parser)
-    parser.add_argument("--expect", metavar="FINGERPRINT",
-                        help="apply only the plan with this fingerprint")
+    parser.add_argument(
+        "--expect", metavar="FINGERPRINT", help="apply only the plan with this fingerprint"
+    )
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
@@ -211,11 +242,20 @@ def _emulator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--data", metavar="FILE", help="keep the accounts in this file")
-    parser.add_argument("--rate", type=float, default=100, metavar="N",
-                        help="calls per second per app and API; 0 is no limit")
-    for name, meant in (("app-key", "NetEase AppKey"), ("app-secret", "NetEase AppSecret"),
-                        ("sdk-app-id", "Tencent SDKAppID"), ("admin", "Tencent admin account"),
-                        ("secret-key", "Tencent secret key")):
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=100,
+        metavar="N",
+        help="calls per second per app and API; 0 is no limit",
+    )
+    for name, meant in (
+        ("app-key", "NetEase AppKey"),
+        ("app-secret", "NetEase AppSecret"),
+        ("sdk-app-id", "Tencent SDKAppID"),
+        ("admin", "Tencent admin account"),
+        ("secret-key", "Tencent secret key"),
+    ):
         parser.add_argument(f"--{name}", metavar="TEXT", default=None, help=meant)
 
 
@@ -228,38 +268,73 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 
 
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "init": _nothing, "validate": _json, "plan": _plan, "show": _show, "apply": _apply,
-    "drift": _drift, "refresh": _refresh, "import": _import, "state": _state, "lock": _lock,
-    "force-unlock": _force_unlock, "providers": _json, "schema": _schema, "version": _json,
-    "emulator": _emulator, "demo": _demo,
+    "init": _nothing,
+    "validate": _json,
+    "plan": _plan,
+    "show": _show,
+    "apply": _apply,
+    "drift": _drift,
+    "refresh": _refresh,
+    "import": _import,
+    "state": _state,
+    "lock": _lock,
+    "force-unlock": _force_unlock,
+    "providers": _json,
+    "schema": _schema,
+    "version": _json,
+    "emulator": _emulator,
+    "demo": _demo,
 }
 
-_APPLIED = ("exit codes: 0 done · 1 error · 3 applied in part, run again · 4 refused by a limit "
-            "or rule\n            5 locked · 6 stale plan · 64 wrong usage · 130 interrupted")
+_APPLIED = (
+    "exit codes: 0 done · 1 error · 3 applied in part, run again · 4 refused by a limit "
+    "or rule\n            5 locked · 6 stale plan · 64 wrong usage · 130 interrupted"
+)
 
 _TEXTS = {
     "init": ("write a commented workspace into this folder", "--chdir my-im init", _CODES),
     "validate": ("check every file, offline, and list all findings", "validate --json", _CODES),
-    "plan": ("show what apply would do, offline unless --refresh", "plan --out plan.json",
-             "exit codes: 0 done · 1 error · 2 changes (--detailed-exitcode) · 4 refused by a "
-             "limit or rule"),
-    "show": ("show a saved plan, also a stale one, or the recorded state", "show plan.json",
-             _CODES),
+    "plan": (
+        "show what apply would do, offline unless --refresh",
+        "plan --out plan.json",
+        "exit codes: 0 done · 1 error · 2 changes (--detailed-exitcode) · 4 refused by a "
+        "limit or rule",
+    ),
+    "show": (
+        "show a saved plan, also a stale one, or the recorded state",
+        "show plan.json",
+        _CODES,
+    ),
     "apply": ("carry out a plan", "apply plan.json", _APPLIED),
-    "drift": ("compare what the vendors hold with what is recorded; changes nothing", "drift",
-              "exit codes: 0 no drift · 1 error · 2 drift"),
+    "drift": (
+        "compare what the vendors hold with what is recorded; changes nothing",
+        "drift",
+        "exit codes: 0 no drift · 1 error · 2 drift",
+    ),
     "refresh": ("accept what the vendors hold now into recorded state", "refresh", _CODES),
-    "import": ("record accounts that exist at a vendor; changes nothing there",
-               "import cn-prod/support-bot", _CODES),
-    "state": ("look at recorded state and its history, and mend it", "state show cn-prod/a",
-              _CODES),
+    "import": (
+        "record accounts that exist at a vendor; changes nothing there",
+        "import cn-prod/support-bot",
+        _CODES,
+    ),
+    "state": (
+        "look at recorded state and its history, and mend it",
+        "state show cn-prod/a",
+        _CODES,
+    ),
     "lock": ("show the state lock", "lock status", _CODES),
-    "force-unlock": ("break the lock of a run that is gone", "force-unlock ID --auto-approve",
-                     _CODES),
+    "force-unlock": (
+        "break the lock of a run that is gone",
+        "force-unlock ID --auto-approve",
+        _CODES,
+    ),
     "providers": ("show what each vendor can hold, and its limits", "providers", _CODES),
     "schema": ("list the JSON Schemas, or print one", "schema accounts", _CODES),
     "version": ("show the version", "version --json", _CODES),
-    "emulator": ("serve the vendors on loopback, for trying and testing",
-                 "emulator --port 8900 --data vendor.db", _CODES),
+    "emulator": (
+        "serve the vendors on loopback, for trying and testing",
+        "emulator --port 8900 --data vendor.db",
+        _CODES,
+    ),
     "demo": ("walk through the whole story on loopback", "demo --keep story", _CODES),
 }

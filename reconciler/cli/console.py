@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Console:
     """Results go to stdout, messages and progress to stderr; secrets to neither."""
 
-    def __init__(self, environ: Mapping[str, str], out: TextIO | None = None,
-                 err: TextIO | None = None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], out: TextIO | None = None, err: TextIO | None = None
+    ) -> None:
         self.environ = environ
         self.out = out or sys.stdout
         self.err = err or sys.stderr
@@ -39,8 +40,11 @@ class Console:
         if log_level != "warning":
             import logging
 
-            logging.basicConfig(stream=self.err, level=log_level.upper(),
-                                format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            logging.basicConfig(
+                stream=self.err,
+                level=log_level.upper(),
+                format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            )
 
     def guard(self, redactor: Redactor) -> None:
         """Keep every secret value that was resolved out of messages and logs."""
@@ -99,8 +103,11 @@ class Console:
         from reconciler.errors import UsageError
 
         if not self.interactive:
-            raise UsageError.of("no-terminal", "this needs a confirmation and there is no terminal",
-                                hint=f"pass {flag} if you mean it")
+            raise UsageError.of(
+                "no-terminal",
+                "this needs a confirmation and there is no terminal",
+                hint=f"pass {flag} if you mean it",
+            )
         self.out.flush()
         self.err.write(f"{question}\n  Only 'yes' is accepted: ")
         self.err.flush()
@@ -127,9 +134,11 @@ class Console:
         import logging
 
         logging.getLogger("reconciler").debug("internal error", exc_info=problem)
-        self.say(f"error: internal error: {type(problem).__name__}: {problem}\n"
-                 "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
-                 "is lost: the next apply settles what was under way")
+        self.say(
+            f"error: internal error: {type(problem).__name__}: {problem}\n"
+            "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
+            "is lost: the next apply settles what was under way"
+        )
         return Exit.ERROR
 
     def _clean(self, text: str) -> str:

@@ -69,17 +69,24 @@ def run(arguments: Namespace, console: Console) -> int:
             raise _missing(problem) from None
         console.print("")
         if arguments.keep:
-            console.print(f"The workspace is kept in {folder}. Its vendor is gone; start one "
-                          "with:\n  reconciler emulator --port 8900    (and set `endpoint` to it)")
+            console.print(
+                f"The workspace is kept in {folder}. Its vendor is gone; start one "
+                "with:\n  reconciler emulator --port 8900    (and set `endpoint` to it)"
+            )
         else:
-            console.print("That was the whole story, on loopback; nothing of it is left behind. "
-                          "Your own:\n  reconciler --chdir my-im init")
+            console.print(
+                "That was the whole story, on loopback; nothing of it is left behind. "
+                "Your own:\n  reconciler --chdir my-im init"
+            )
     return Exit.DONE
 
 
 def _missing(problem: ModuleNotFoundError) -> ReconcilerError:
-    return ConfigError.of("no-emulator", f"the demo needs {problem.name}, which is not installed",
-                          hint="pip install 'im-reconciler[emulator]'")
+    return ConfigError.of(
+        "no-emulator",
+        f"the demo needs {problem.name}, which is not installed",
+        hint="pip install 'im-reconciler[emulator]'",
+    )
 
 
 @contextmanager
@@ -101,14 +108,18 @@ class _Story:
     def __init__(self, folder: Path, endpoint: str, console: Console) -> None:
         self.folder, self.endpoint, self.console = folder, endpoint, console
         self.environ = {
-            **os.environ, "YUNXIN_APP_KEY": "demo-app-key", "YUNXIN_APP_SECRET": "demo-app-secret",
+            **os.environ,
+            "YUNXIN_APP_KEY": "demo-app-key",
+            "YUNXIN_APP_SECRET": "demo-app-secret",
             "IM_TOKEN_SUPPORT": "a-login-token-of-the-demo",
         }
 
     def tell(self) -> None:
         """Tell all of it."""
-        self.say("A vendor that speaks Yunxin IM v2 runs on loopback. A workspace names its app, "
-                 "and account files say which accounts there shall be:")
+        self.say(
+            "A vendor that speaks Yunxin IM v2 runs on loopback. A workspace names its app, "
+            "and account files say which accounts there shall be:"
+        )
         self.write("reconciler.yaml", _WORKSPACE.format(endpoint=self.endpoint))
         self.write("accounts/team.yaml", _ACCOUNTS)
         self.say("What would happen? A plan reads files and recorded state, no vendor:")
@@ -116,17 +127,24 @@ class _Story:
         self.say("Carry it out. Every call has an intent on disk before its first byte is sent:")
         self.command("apply --auto-approve")
         self.command("plan")
-        self.say("A reviewed change: one new name, one ban. The plan is saved, and just that "
-                 "plan is applied:")
+        self.say(
+            "A reviewed change: one new name, one ban. The plan is saved, and just that "
+            "plan is applied:"
+        )
         self.write("accounts/team.yaml", _EDITED)
         self.command("plan --out change.plan.json")
         self.command("apply change.plan.json")
         self.say("The ban is lifted again:")
-        self.write("accounts/team.yaml", _EDITED.replace(
-            "    banned: {reason: spam, ticket: TS-1042}\n", ""), show=False)
+        self.write(
+            "accounts/team.yaml",
+            _EDITED.replace("    banned: {reason: spam, ticket: TS-1042}\n", ""),
+            show=False,
+        )
         self.command("apply --auto-approve")
-        self.say("Somebody renames alice in the vendor's console, behind our back. "
-                 "Drift finds it, and changes nothing (exit code 2):")
+        self.say(
+            "Somebody renames alice in the vendor's console, behind our back. "
+            "Drift finds it, and changes nothing (exit code 2):"
+        )
         self.console_edit("alice", {"profile": {"name": "Al1ce"}})
         self.command("drift", expect=Exit.CHANGES)
         self.say("A plan against what the vendor holds now would set it right:")
@@ -153,18 +171,27 @@ class _Story:
         self.console.print(f"\n$ reconciler {line}")
         self.console.flush()
         ended = subprocess.run(  # noqa: S603 (our own interpreter and words)
-            [sys.executable, "-P", "-m", "reconciler", *line.split()], cwd=self.folder,
-            env=self.environ, text=True, encoding="utf-8", stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, check=False)
+            [sys.executable, "-P", "-m", "reconciler", *line.split()],
+            cwd=self.folder,
+            env=self.environ,
+            text=True,
+            encoding="utf-8",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         self.console.print(ended.stdout.rstrip())
         if ended.returncode != expect:
             raise ReconcilerError.of(
-                "demo", f"`reconciler {line}` ended with {ended.returncode}, not {expect}")
+                "demo", f"`reconciler {line}` ended with {ended.returncode}, not {expect}"
+            )
 
     def console_edit(self, account_id: str, fields: dict[str, object]) -> None:
         """Change an account as the vendor's console would."""
         request = urllib.request.Request(  # noqa: S310 (our own server on loopback)
             f"{self.endpoint}/_emulator/accounts/yunxin/demo-app-key/{account_id}",
-            data=json.dumps(fields).encode(), method="PATCH")
+            data=json.dumps(fields).encode(),
+            method="PATCH",
+        )
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310 (as above)
             pass

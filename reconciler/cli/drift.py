@@ -20,8 +20,11 @@ def run(arguments: Namespace, console: Console) -> int:
         names = session.workspace.apps.keys() & {split(a)[0] for a, _ in store.index()}
         session.same_apps(store, names)
         links = session.links(names, read_only=True)
-        records = (record for record in store.everything() if not targets
-                   or record.address in targets or split(record.address)[0] in targets)
+        records = (
+            record
+            for record in store.everything()
+            if not targets or record.address in targets or split(record.address)[0] in targets
+        )
         found = drift(read(records, links))
     if arguments.format == "json":
         from reconciler.views.json import drift as shape

@@ -33,8 +33,11 @@ def run(arguments: Namespace, console: Console) -> int:
                 try:
                     seen = look(links[name], own)
                 except ReadFailed as problem:
-                    raise VendorError.of("unreadable", f"provider {name} could not be read",
-                                         detail=problem.outcome.message) from None
+                    raise VendorError.of(
+                        "unreadable",
+                        f"provider {name} could not be read",
+                        detail=problem.outcome.message,
+                    ) from None
                 for where in own:
                     sight = seen.get(where)
                     if where in known:
@@ -51,6 +54,8 @@ def run(arguments: Namespace, console: Console) -> int:
                 writer.save(records, (), "import")
         for record in records:
             console.print(f"  imported {record.address}")
-        console.print(f"Import: {len(records)} recorded, {failed} failed. Declare them in the "
-                      "YAML, or the next plan forgets them.")
+        console.print(
+            f"Import: {len(records)} recorded, {failed} failed. Declare them in the "
+            "YAML, or the next plan forgets them."
+        )
     return Exit.PARTIAL if failed and records else Exit.ERROR if failed else Exit.DONE

@@ -80,14 +80,21 @@ def run(arguments: Namespace, console: Console) -> int:
 
     root = Path(arguments.chdir)
     files = {
-        "reconciler.yaml": _WORKSPACE, "accounts/example.yaml": _ACCOUNTS, ".gitignore": _IGNORE,
-        **{f"{_SCHEMAS}/{name}.schema.json": schema_text(name)
-           for name in ("workspace", "accounts")},
+        "reconciler.yaml": _WORKSPACE,
+        "accounts/example.yaml": _ACCOUNTS,
+        ".gitignore": _IGNORE,
+        **{
+            f"{_SCHEMAS}/{name}.schema.json": schema_text(name)
+            for name in ("workspace", "accounts")
+        },
     }
     kept = [name for name in ("reconciler.yaml", "accounts/example.yaml") if (root / name).exists()]
     if kept:
-        raise ConfigError.of("exists", f"{kept[0]} exists already and was left as it is",
-                             hint="init is for a new folder: reconciler --chdir NEW init")
+        raise ConfigError.of(
+            "exists",
+            f"{kept[0]} exists already and was left as it is",
+            hint="init is for a new folder: reconciler --chdir NEW init",
+        )
     for name, text in files.items():
         path = root / name
         if name == ".gitignore" and path.exists():
@@ -96,6 +103,8 @@ def run(arguments: Namespace, console: Console) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         console.print(f"wrote {name}")
-    console.print("Next: set the provider and its credentials in reconciler.yaml, write an account,"
-                  " then run: reconciler plan")
+    console.print(
+        "Next: set the provider and its credentials in reconciler.yaml, write an account,"
+        " then run: reconciler plan"
+    )
     return Exit.DONE

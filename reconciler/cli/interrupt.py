@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def interruptible(stop: threading.Event, transports: Sequence[Transport],
-                  console: Console) -> Iterator[None]:
+def interruptible(
+    stop: threading.Event, transports: Sequence[Transport], console: Console
+) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a wish to stop, and a second one into leaving at once."""
 
     def stopping(_signal: int, _frame: FrameType | None) -> None:

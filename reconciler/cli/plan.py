@@ -28,8 +28,11 @@ def run(arguments: Namespace, console: Console) -> int:
     """Plan, print, save; 4 where a limit or rule refuses, 2 for changes if asked."""
     allow = allowed(arguments.allow)
     if arguments.snapshot and arguments.refresh:
-        raise UsageError.of("usage", "--state and --refresh exclude each other",
-                            hint="a snapshot is planned against as it is")
+        raise UsageError.of(
+            "usage",
+            "--state and --refresh exclude each other",
+            hint="a snapshot is planned against as it is",
+        )
     with Session(arguments, console) as session:
         recorded = _recorded(session, arguments)
         observed = _observed(session, arguments) if arguments.refresh else None
@@ -48,19 +51,23 @@ def run(arguments: Namespace, console: Console) -> int:
     return Exit.CHANGES if arguments.detailed_exitcode and planned.actions else Exit.DONE
 
 
-def make(session: Session, arguments: Namespace, recorded: Reader,
-         observed: Mapping[Address, Observed] | None = None) -> Plan:
+def make(
+    session: Session,
+    arguments: Namespace,
+    recorded: Reader,
+    observed: Mapping[Address, Observed] | None = None,
+) -> Plan:
     """Return the plan of the workspace against what is recorded."""
     from reconciler.snapshot import PERSONAL, Snapshot
 
     redacted = isinstance(recorded, Snapshot) and recorded.redacted
-    question = session.question(arguments, observed=observed,
-                                uncompared=PERSONAL if redacted else ())
+    question = session.question(
+        arguments, observed=observed, uncompared=PERSONAL if redacted else ()
+    )
     return plan(session.desired(), recorded, question)
 
 
-def judge(session: Session, planned: Plan, recorded: Reader,
-          allow: Mapping[str, int]) -> Judgement:
+def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str, int]) -> Judgement:
     """Judge the plan by the workspace's limits and rules."""
     return guard(planned, recorded, session.workspace.limits, session.workspace.rules, allow)
 
@@ -90,13 +97,16 @@ def _recorded(session: Session, arguments: Namespace) -> Reader:
     try:
         data = Path(arguments.snapshot).read_bytes()
     except OSError as problem:
-        raise StateError.of("no-snapshot", f"{arguments.snapshot} cannot be read",
-                            detail=f"{problem.strerror}.") from None
+        raise StateError.of(
+            "no-snapshot", f"{arguments.snapshot} cannot be read", detail=f"{problem.strerror}."
+        ) from None
     snapshot = decode(data, arguments.snapshot)
     if snapshot.who.workspace != session.workspace.name:
         raise Refused.of(
-            "wrong-workspace", f"{arguments.snapshot} is a snapshot of workspace "
-            f"{snapshot.who.workspace}, this is {session.workspace.name}")
+            "wrong-workspace",
+            f"{arguments.snapshot} is a snapshot of workspace "
+            f"{snapshot.who.workspace}, this is {session.workspace.name}",
+        )
     return snapshot
 
 
@@ -106,8 +116,11 @@ def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]
 
     store = session.store
     targets = session.targets(arguments.target)
-    records = [record for record in store.everything()
-               if not targets or record.address in targets or split(record.address)[0] in targets]
+    records = [
+        record
+        for record in store.everything()
+        if not targets or record.address in targets or split(record.address)[0] in targets
+    ]
     names = {split(record.address)[0] for record in records}
     session.same_apps(store, names & session.workspace.apps.keys())
     links = session.links(names, read_only=True)

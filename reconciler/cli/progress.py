@@ -64,8 +64,10 @@ class Reporter:
             return
         if self._bar is not None:
             self._bar.update(self._task, completed=self._ended, failed=self._failed)
-        quiet = self._total > SPOKEN and (isinstance(happened, Skipped) or (
-            isinstance(happened, Completed) and not happened.waiting))
+        quiet = self._total > SPOKEN and (
+            isinstance(happened, Skipped)
+            or (isinstance(happened, Completed) and not happened.waiting)
+        )
         if quiet and isinstance(happened, Skipped):
             self._skipped[happened.because] += 1
         if isinstance(happened, Summary) or quiet:
@@ -99,8 +101,10 @@ class Reporter:
         self._said = moment
         rate = self._ended / max(moment - self._began, 1e-9)
         left = (self._total - self._ended) / max(rate, 1e-9)
-        self.console.say(f"  {self._ended:,} of {self._total:,} actions, {rate:.0f}/s, "
-                         f"{left:.0f} s left, {self._failed} failed")
+        self.console.say(
+            f"  {self._ended:,} of {self._total:,} actions, {rate:.0f}/s, "
+            f"{left:.0f} s left, {self._failed} failed"
+        )
 
     def _line(self, shape: dict[str, Any], message: str) -> None:
         self.console.json({**shape, "at": to_text(now()), "message": message})
@@ -118,9 +122,11 @@ def _bar() -> Any:
     )
 
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[failed]} failed"),
-        console=RichConsole(stderr=True, markup=False, highlight=False), transient=True,
+        console=RichConsole(stderr=True, markup=False, highlight=False),
+        transient=True,
     )
-
-

@@ -21,11 +21,15 @@ def run(arguments: Namespace, console: Console) -> int:
     for one in tables:
         console.print(f"{one.type}: {one.title}")
         console.print(f"  ids: {one.id.words}")
-        console.print(f"  regions: {', '.join(one.regions)}; documented rate "
-                      f"{one.rates['']:g}/s per API, reads {one.batch.get('read', 1)} at a time")
+        console.print(
+            f"  regions: {', '.join(one.regions)}; documented rate "
+            f"{one.rates['']:g}/s per API, reads {one.batch.get('read', 1)} at a time"
+        )
         rows = [("  field", "support", "limit", "default", "note")]
-        rows += [(f"  {path}", str(held.support), _limit(held), _default(held), held.note)
-                 for path, held in one.fields.items()]
+        rows += [
+            (f"  {path}", str(held.support), _limit(held), _default(held), held.note)
+            for path, held in one.fields.items()
+        ]
         console.lines(table(rows))
     return Exit.DONE
 
@@ -44,12 +48,27 @@ def _default(field: Field) -> str:
 
 def _shape(one: Capabilities) -> dict[str, Any]:
     return {
-        "type": one.type, "title": one.title,
-        "id": {"pattern": one.id.pattern.pattern, "limit": one.id.limit, "unit": one.id.unit,
-               "folds": one.id.folds},
-        "regions": dict(one.regions), "rates": dict(one.rates), "batch": dict(one.batch),
-        "fields": {path: {"support": str(held.support), "default": held.default,
-                          "limit": held.limit, "unit": held.unit, "choices": list(held.choices),
-                          "note": held.note, "source": held.source}
-                   for path, held in one.fields.items()},
+        "type": one.type,
+        "title": one.title,
+        "id": {
+            "pattern": one.id.pattern.pattern,
+            "limit": one.id.limit,
+            "unit": one.id.unit,
+            "folds": one.id.folds,
+        },
+        "regions": dict(one.regions),
+        "rates": dict(one.rates),
+        "batch": dict(one.batch),
+        "fields": {
+            path: {
+                "support": str(held.support),
+                "default": held.default,
+                "limit": held.limit,
+                "unit": held.unit,
+                "choices": list(held.choices),
+                "note": held.note,
+                "source": held.source,
+            }
+            for path, held in one.fields.items()
+        },
     }

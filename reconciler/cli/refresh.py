@@ -22,10 +22,14 @@ def run(arguments: Namespace, console: Console) -> int:
             session.same_apps(store, names)
             links = session.links(names, read_only=True)
             # Listed first: what is read is written while the reading goes on.
-            records = [record for record in store.everything() if not targets
-                       or record.address in targets or split(record.address)[0] in targets]
+            records = [
+                record
+                for record in store.everything()
+                if not targets or record.address in targets or split(record.address)[0] in targets
+            ]
             writer.begin(session.run("refresh"))
             total, changed = accept(read(records, links), writer)
-    console.print(f"Refreshed: {number(total, 'account')} read, {number(changed, 'record')} "
-                  "changed.")
+    console.print(
+        f"Refreshed: {number(total, 'account')} read, {number(changed, 'record')} changed."
+    )
     return Exit.DONE

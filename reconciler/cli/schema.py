@@ -16,7 +16,10 @@ def run(arguments: Namespace, console: Console) -> int:
         console.lines(schema_names())
         return Exit.DONE
     if arguments.name not in schema_names():
-        raise UsageError.of("bad-schema", f"there is no schema {arguments.name!r}",
-                            hint=f"one of: {', '.join(schema_names())}")
+        raise UsageError.of(
+            "bad-schema",
+            f"there is no schema {arguments.name!r}",
+            hint=f"one of: {', '.join(schema_names())}",
+        )
     console.print(schema_text(arguments.name).rstrip("\n"))
     return Exit.DONE

@@ -49,8 +49,11 @@ class Session:
     def __init__(self, arguments: Namespace, console: Console) -> None:
         self.root = Path(arguments.chdir).resolve()
         if not self.root.is_dir():
-            raise UsageError.of("no-folder", f"{arguments.chdir} is no folder",
-                                hint="--chdir takes the folder that holds reconciler.yaml")
+            raise UsageError.of(
+                "no-folder",
+                f"{arguments.chdir} is no folder",
+                hint="--chdir takes the folder that holds reconciler.yaml",
+            )
         self.console = console
         self.environ = console.environ
         self.warnings: list[Diagnostic] = []
@@ -98,10 +101,15 @@ class Session:
         """What turns references into secrets."""
         from reconciler.secrets import Resolver
 
-        reserved = [value for app in self.workspace.apps.values()
-                    for value in app.credentials.values() if isinstance(value, Reference)]
-        resolver = Resolver(self.root, self.workspace.secrets, environ=self.environ,
-                            reserved=reserved)
+        reserved = [
+            value
+            for app in self.workspace.apps.values()
+            for value in app.credentials.values()
+            if isinstance(value, Reference)
+        ]
+        resolver = Resolver(
+            self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
+        )
         self.console.guard(resolver.redactor)
         return resolver
 
@@ -113,31 +121,38 @@ class Session:
             name, account_id = split(text)
         except ValueError:
             if len(self.workspace.apps) != 1:
-                raise UsageError.of("bad-address", f"{text!r} is not an address",
-                                    hint="write provider/account-id") from None
+                raise UsageError.of(
+                    "bad-address", f"{text!r} is not an address", hint="write provider/account-id"
+                ) from None
             (name,), account_id = self.workspace.apps, text
         table = self.capabilities.get(name)
         if table is None:
             # A provider that was renamed away may still have records.
             near = get_close_matches(name, self.workspace.apps, 1)
             if near and not any(split(a)[0] == name for a, _ in self.store.index()):
-                raise UsageError.of("bad-address", f"there is no provider {name!r}",
-                                    hint=f"did you mean {near[0]}/{account_id}?")
+                raise UsageError.of(
+                    "bad-address",
+                    f"there is no provider {name!r}",
+                    hint=f"did you mean {near[0]}/{account_id}?",
+                )
             return Address(f"{name}/{account_id}")
         return Address(f"{name}/{table.id.fold(account_id)}")
 
     def targets(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return targets as addresses and provider names."""
-        return tuple(text if text in self.workspace.apps else self.address(text)
-                     for text in texts)
+        return tuple(text if text in self.workspace.apps else self.address(text) for text in texts)
 
     def question(self, arguments: Namespace, **more: Any) -> Question:
         """Return what a plan is asked under."""
         return Question(
-            as_of=moment(arguments.as_of), now=now(), capabilities=self.capabilities,
+            as_of=moment(arguments.as_of),
+            now=now(),
+            capabilities=self.capabilities,
             rates={name: app.rate for name, app in self.workspace.apps.items()},
-            on_absent=self.workspace.on_absent, keyed=self._keyed(),
-            targets=self.targets(arguments.target), **more,
+            on_absent=self.workspace.on_absent,
+            keyed=self._keyed(),
+            targets=self.targets(arguments.target),
+            **more,
         )
 
     def _keyed(self) -> Callable[[Address, Mapping[str, Any]], str] | None:
@@ -154,9 +169,14 @@ class Session:
 
         return keyed
 
-    def links(self, names: Iterable[str], *, read_only: bool = False,
-              check: Callable[[], None] = lambda: None,
-              report: Callable[[Throttled], None] | None = None) -> dict[str, Link]:
+    def links(
+        self,
+        names: Iterable[str],
+        *,
+        read_only: bool = False,
+        check: Callable[[], None] = lambda: None,
+        report: Callable[[Throttled], None] | None = None,
+    ) -> dict[str, Link]:
         """Return a link per provider, which connects and resolves secrets at its first call."""
         from reconciler.carry import Link
         from reconciler.providers import provider
@@ -169,9 +189,17 @@ class Session:
             if app is None:
                 continue
             speaks = provider(app.type)
-            transport = self._open.enter_context(Transport(
-                speaks, app, self.resolver.resolve, resolve_token=tokens.resolve,
-                read_only=read_only, report=report, redactor=self.resolver.redactor))
+            transport = self._open.enter_context(
+                Transport(
+                    speaks,
+                    app,
+                    self.resolver.resolve,
+                    resolve_token=tokens.resolve,
+                    read_only=read_only,
+                    report=report,
+                    redactor=self.resolver.redactor,
+                )
+            )
             self.transports.append(transport)
             links[name] = Link(speaks, transport.run, tokens, app.concurrency, check)
         return links
@@ -191,9 +219,11 @@ class Session:
             apps[name] = app_identity(provider(app.type), app, self.resolver.resolve)
             if bound.get(name, apps[name]) != apps[name]:
                 raise Stale.of(
-                    "wrong-app", f"provider {name} now points to another app ({apps[name]}) than "
+                    "wrong-app",
+                    f"provider {name} now points to another app ({apps[name]}) than "
                     f"the one its accounts are recorded of ({bound[name]})",
-                    hint="check the credentials; a new app wants a provider name of its own")
+                    hint="check the credentials; a new app wants a provider name of its own",
+                )
         return apps
 
     def holder(self, operation: str) -> Holder:
@@ -214,10 +244,17 @@ class Session:
 
     def run(self, operation: str, fingerprint: str = "") -> Run:
         """Return the run that what is written belongs to."""
-        context = {key: self.environ[name] for key, name in (
-            ("commit", "GITHUB_SHA"), ("commit", "CI_COMMIT_SHA"), ("url", "CI_JOB_URL"),
-            ("ref", "GITHUB_REF"), ("ci_run", "GITHUB_RUN_ID"),
-        ) if self.environ.get(name)}
+        context = {
+            key: self.environ[name]
+            for key, name in (
+                ("commit", "GITHUB_SHA"),
+                ("commit", "CI_COMMIT_SHA"),
+                ("url", "CI_JOB_URL"),
+                ("ref", "GITHUB_REF"),
+                ("ci_run", "GITHUB_RUN_ID"),
+            )
+            if self.environ.get(name)
+        }
         return Run(new_id(), operation, to_text(now()), self.operator, fingerprint, context)
 
 
@@ -293,8 +330,11 @@ def allowed(texts: Iterable[str]) -> dict[str, int]:
         kind, equals, count = text.partition("=")
         if kind not in LIMITED or not equals or not count.isdecimal():
             kinds = ", ".join(LIMITED)
-            raise UsageError.of("bad-allow", f"--allow {text!r} is not KIND=COUNT",
-                                hint=f"KIND is one of {kinds}, COUNT the exact number")
+            raise UsageError.of(
+                "bad-allow",
+                f"--allow {text!r} is not KIND=COUNT",
+                hint=f"KIND is one of {kinds}, COUNT the exact number",
+            )
         found[kind] = int(count)
     return found
 

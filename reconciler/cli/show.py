@@ -43,11 +43,13 @@ def load(name: str) -> Plan:
     path = Path(name)
     try:
         if not path.is_file():
-            raise Stale.of("bad-plan", f"{name} is no file", hint="make it with: reconciler plan "
-                           f"--out {name}")
+            raise Stale.of(
+                "bad-plan", f"{name} is no file", hint=f"make it with: reconciler plan --out {name}"
+            )
         if path.stat().st_size > LARGEST:
             raise Stale.of("bad-plan", f"{name} is larger than any plan file")
         return decode(path.read_bytes(), name)
     except OSError as problem:
-        raise Stale.of("bad-plan", f"{name} cannot be read",
-                       detail=f"{problem.strerror}.") from None
+        raise Stale.of(
+            "bad-plan", f"{name} cannot be read", detail=f"{problem.strerror}."
+        ) from None

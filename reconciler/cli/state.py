@@ -33,13 +33,23 @@ def _list(session: Session, arguments: Namespace, console: Console) -> int:
     doubtful = {intent.address for intent in session.store.unresolved()}
     records = session.store.everything()
     if arguments.format == "json":
-        console.json([{"address": record.address, "version": record.version,
-                       "banned": record.is_banned, "in_doubt": record.address in doubtful}
-                      for record in records])
+        console.json(
+            [
+                {
+                    "address": record.address,
+                    "version": record.version,
+                    "banned": record.is_banned,
+                    "in_doubt": record.address in doubtful,
+                }
+                for record in records
+            ]
+        )
         return Exit.DONE
     for record in records:
-        marks = [*(["banned"] if record.is_banned else []),
-                 *(["in doubt"] if record.address in doubtful else [])]
+        marks = [
+            *(["banned"] if record.is_banned else []),
+            *(["in doubt"] if record.address in doubtful else []),
+        ]
         doubtful.discard(record.address)
         console.print(f"{record.address}{'  ' if marks else ''}{', '.join(marks)}")
     for where in sorted(doubtful):
@@ -62,8 +72,11 @@ def _one(session: Session, where: Address) -> Record:
     from difflib import get_close_matches
 
     near = get_close_matches(where, [address for address, _ in session.store.index()], 1)
-    raise StateError.of("not-recorded", f"{where} is not recorded",
-                        hint=f"did you mean {near[0]}?" if near else "see: reconciler state list")
+    raise StateError.of(
+        "not-recorded",
+        f"{where} is not recorded",
+        hint=f"did you mean {near[0]}?" if near else "see: reconciler state list",
+    )
 
 
 def _rm(session: Session, arguments: Namespace, console: Console) -> int:
@@ -71,8 +84,7 @@ def _rm(session: Session, arguments: Namespace, console: Console) -> int:
     for where in addresses:
         _one(session, where)
     _ask(arguments, console, f"Stop recording {number(len(addresses), 'account')}?")
-    with session.store.lock(session.holder("state rm"),
-                            seconds(arguments.lock_timeout)) as writer:
+    with session.store.lock(session.holder("state rm"), seconds(arguments.lock_timeout)) as writer:
         writer.begin(session.run("state rm"))
         writer.save((), addresses, "state rm")
     console.print(f"Removed {number(len(addresses), 'record')}; the vendor was not touched.")
@@ -85,14 +97,18 @@ def _mv(session: Session, arguments: Namespace, console: Console) -> int:
         raise StateError.of("not-recorded", f"nothing is recorded under {arguments.old}")
     for target in moves.values():
         if any(True for _ in session.store.records([target])):
-            raise StateError.of("occupied", f"{target} is recorded already",
-                                hint=f"if that record is wrong: reconciler state rm {target}")
+            raise StateError.of(
+                "occupied",
+                f"{target} is recorded already",
+                hint=f"if that record is wrong: reconciler state rm {target}",
+            )
     _ask(arguments, console, f"Move {number(len(moves), 'record')} to {arguments.new}?")
-    with session.store.lock(session.holder("state mv"),
-                            seconds(arguments.lock_timeout)) as writer:
+    with session.store.lock(session.holder("state mv"), seconds(arguments.lock_timeout)) as writer:
         writer.begin(session.run("state mv"))
-        records = [replace(record, address=moves[record.address])
-                   for record in session.store.records(moves)]
+        records = [
+            replace(record, address=moves[record.address])
+            for record in session.store.records(moves)
+        ]
         writer.save(records, list(moves), "state mv")
     console.print(f"Moved {number(len(moves), 'record')}.")
     return Exit.DONE
@@ -107,8 +123,11 @@ def _moves(session: Session, old: str, new: str) -> Mapping[Address, Address]:
         return {one.address: session.address(new)}
     if new not in session.workspace.apps:
         raise UsageError.of("bad-address", f"reconciler.yaml has no provider {new!r}")
-    return {where: Address(f"{new}/{split(where)[1]}") for where, _ in session.store.index()
-            if split(where)[0] == old}
+    return {
+        where: Address(f"{new}/{split(where)[1]}")
+        for where, _ in session.store.index()
+        if split(where)[0] == old
+    }
 
 
 def _ask(arguments: Namespace, console: Console, question: str) -> None:
@@ -144,8 +163,10 @@ def _push(session: Session, arguments: Namespace, console: Console) -> int:
     here = session.store.identity()
     if here.serial > snapshot.who.serial and here.lineage:
         raise StateError.of(
-            "older", f"{arguments.snapshot} has serial {snapshot.who.serial}, recorded is "
-            f"{here.serial}", hint="to go back on purpose: reconciler state restore FILE")
+            "older",
+            f"{arguments.snapshot} has serial {snapshot.who.serial}, recorded is {here.serial}",
+            hint="to go back on purpose: reconciler state restore FILE",
+        )
     return _replace(session, arguments, console, snapshot, "state push")
 
 
@@ -172,33 +193,44 @@ def _snapshot(session: Session, name: str) -> Snapshot:
     try:
         snapshot = decode(Path(name).read_bytes(), name)
     except OSError as problem:
-        raise StateError.of("no-snapshot", f"{name} cannot be read",
-                            detail=f"{problem.strerror}.") from None
+        raise StateError.of(
+            "no-snapshot", f"{name} cannot be read", detail=f"{problem.strerror}."
+        ) from None
     if snapshot.who.workspace != session.workspace.name:
-        raise StateError.of("wrong-workspace", f"{name} belongs to workspace "
-                            f"{snapshot.who.workspace}, this is {session.workspace.name}")
+        raise StateError.of(
+            "wrong-workspace",
+            f"{name} belongs to workspace "
+            f"{snapshot.who.workspace}, this is {session.workspace.name}",
+        )
     if snapshot.redacted:
         raise StateError.of("redacted", f"{name} is redacted, so it cannot become the state")
     return snapshot
 
 
-def _replace(session: Session, arguments: Namespace, console: Console, snapshot: Snapshot,
-             operation: str) -> int:
+def _replace(
+    session: Session, arguments: Namespace, console: Console, snapshot: Snapshot, operation: str
+) -> int:
     store = session.store
     here = store.identity()
     if here.lineage and here.serial and here.lineage != snapshot.who.lineage:
         raise StateError.of(
-            "other-lineage", f"{arguments.snapshot} is a snapshot of another state",
-            detail=f"Its lineage is {snapshot.who.lineage}, recorded is {here.lineage}.")
+            "other-lineage",
+            f"{arguments.snapshot} is a snapshot of another state",
+            detail=f"Its lineage is {snapshot.who.lineage}, recorded is {here.lineage}.",
+        )
     gone = [where for where, _ in store.index() if where not in snapshot.accounts]
-    _ask(arguments, console, f"Record the {number(len(snapshot.accounts), 'account')} of "
-         f"{arguments.snapshot} and drop {number(len(gone), 'other')}?")
+    _ask(
+        arguments,
+        console,
+        f"Record the {number(len(snapshot.accounts), 'account')} of "
+        f"{arguments.snapshot} and drop {number(len(gone), 'other')}?",
+    )
     with store.lock(session.holder(operation), seconds(arguments.lock_timeout)) as writer:
         writer.begin(session.run(operation), snapshot.who.lineage)
         writer.bind(snapshot.bound)
         records = list(snapshot.accounts.values())
         for start in range(0, len(records), 5000):
-            writer.save(records[start:start + 5000], (), operation)
+            writer.save(records[start : start + 5000], (), operation)
         writer.save((), gone, operation)
     console.print(f"Recorded {number(len(records), 'account')}, dropped {len(gone)}.")
     return Exit.DONE
@@ -215,6 +247,13 @@ def _history(session: Session, arguments: Namespace, console: Console) -> int:
 
 
 _PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
-    "list": _list, "show": _show, "rm": _rm, "mv": _mv, "pull": _pull, "push": _push,
-    "backup": _backup, "restore": _restore, "history": _history,
+    "list": _list,
+    "show": _show,
+    "rm": _rm,
+    "mv": _mv,
+    "pull": _pull,
+    "push": _push,
+    "backup": _backup,
+    "restore": _restore,
+    "history": _history,
 }

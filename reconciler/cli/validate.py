@@ -26,8 +26,14 @@ def run(arguments: Namespace, console: Console) -> int:
     errors = sum(1 for one in found if one.severity is Severity.ERROR)
     warnings = sum(1 for one in found if one.severity is Severity.WARNING)
     if arguments.format == "json":
-        console.json({"valid": not errors, "error_count": errors, "warning_count": warnings,
-                      "diagnostics": [one.to_json() for one in found]})
+        console.json(
+            {
+                "valid": not errors,
+                "error_count": errors,
+                "warning_count": warnings,
+                "diagnostics": [one.to_json() for one in found],
+            }
+        )
     else:
         console.findings(found)
         told = f"{number(errors, 'error')}, {number(warnings, 'warning')}."

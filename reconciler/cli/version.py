@@ -14,8 +14,14 @@ def run(arguments: Namespace, console: Console) -> int:
     if arguments.format == "json":
         import platform
 
-        console.json({"version": __version__, "python": platform.python_version(),
-                      "plan_format": "1.0", "snapshot_version": 1})
+        console.json(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "plan_format": "1.0",
+                "snapshot_version": 1,
+            }
+        )
     else:
         console.print(f"reconciler {__version__}")
     return Exit.DONE

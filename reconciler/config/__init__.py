@@ -27,8 +27,9 @@ def load(root: Path, *, capabilities: Callable[[str], Capabilities | None]) -> W
     return _load(root, capabilities)
 
 
-def desired(workspace: Workspace, capabilities: Mapping[str, Capabilities],
-            warnings: list[Diagnostic]) -> Desired:
+def desired(
+    workspace: Workspace, capabilities: Mapping[str, Capabilities], warnings: list[Diagnostic]
+) -> Desired:
     """Stream the desired accounts, one per account and provider, in the order of the files.
 
     `capabilities` is keyed by provider name. What only warns is appended to `warnings`. When

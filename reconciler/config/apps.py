@@ -21,8 +21,12 @@ Tell = Callable[..., None]
 Path_ = tuple[Any, ...]
 
 
-def app(name: str, written: Mapping[str, Any],
-        capabilities: Callable[[str], Capabilities | None], tell: Tell) -> App | None:
+def app(
+    name: str,
+    written: Mapping[str, Any],
+    capabilities: Callable[[str], Capabilities | None],
+    tell: Tell,
+) -> App | None:
     """Return the vendor app, None where its type is unknown; tells what is wrong with it."""
     path = ("providers", name)
     kind = written.get("type")
@@ -31,12 +35,18 @@ def app(name: str, written: Mapping[str, Any],
     vendor = capabilities(kind)
     if vendor is None:
         known = [one for one in TYPES if capabilities(one)]
-        tell((*path, "type"), "unknown-type", f"There is no vendor {kind[:80]!r}.",
-             close(kind, known))
+        tell(
+            (*path, "type"),
+            "unknown-type",
+            f"There is no vendor {kind[:80]!r}.",
+            close(kind, known),
+        )
         return None
     proxy = written.get("proxy")
     return App(
-        name=name, type=kind, endpoint=_endpoint(written, vendor, path, tell),
+        name=name,
+        type=kind,
+        endpoint=_endpoint(written, vendor, path, tell),
         credentials=_credentials(written.get("credentials", {}), vendor, path, tell),
         rate=float(written["rate"]) if "rate" in written else None,
         concurrency=int(written.get("concurrency", 16)),
@@ -51,17 +61,28 @@ def _endpoint(written: Mapping[str, Any], vendor: Capabilities, path: Path_, tel
     region, endpoint = written.get("region"), written.get("endpoint")
     regions = ", ".join(vendor.regions)
     if region is not None and endpoint is not None:
-        tell((*path, "endpoint"), "region-and-endpoint", "Both region and endpoint are given.",
-             "keep one of them")
+        tell(
+            (*path, "endpoint"),
+            "region-and-endpoint",
+            "Both region and endpoint are given.",
+            "keep one of them",
+        )
     elif region is not None:
         if region not in vendor.regions:
-            tell((*path, "region"), "unknown-region",
-                 f"{vendor.title} has no region {str(region)[:80]!r}.",
-                 close(region, vendor.regions))
+            tell(
+                (*path, "region"),
+                "unknown-region",
+                f"{vendor.title} has no region {str(region)[:80]!r}.",
+                close(region, vendor.regions),
+            )
         return vendor.regions.get(region, "")
     elif endpoint is None:
-        tell(path, "missing-key", "The provider has neither region nor endpoint.",
-             f"add region: with one of {regions}")
+        tell(
+            path,
+            "missing-key",
+            "The provider has neither region nor endpoint.",
+            f"add region: with one of {regions}",
+        )
     else:
         _check(endpoint, bool(written.get("allow_http", False)), (*path, "endpoint"), tell)
         return str(endpoint).rstrip("/")
@@ -74,16 +95,31 @@ def _check(endpoint: str, allow_http: bool, path: Path_, tell: Tell) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not host or any(
-            c.isspace() or c == "\\" for c in endpoint):
-        tell(path, "bad-url", "The endpoint is no http or https address.",
-             "write everything before the API path: https://host")
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or any(c.isspace() or c == "\\" for c in endpoint)
+    ):
+        tell(
+            path,
+            "bad-url",
+            "The endpoint is no http or https address.",
+            "write everything before the API path: https://host",
+        )
     elif "@" in parts.netloc or "?" in endpoint or "#" in endpoint:
-        tell(path, "bad-url", "The endpoint holds a user name, a query or a fragment.",
-             "write scheme, host, port and path only")
+        tell(
+            path,
+            "bad-url",
+            "The endpoint holds a user name, a query or a fragment.",
+            "write scheme, host, port and path only",
+        )
     elif parts.scheme == "http" and not allow_http and not _loopback(host):
-        tell(path, "plain-http", "The endpoint is plain http to another machine.",
-             "write https://, or add allow_http: true")
+        tell(
+            path,
+            "plain-http",
+            "The endpoint is plain http to another machine.",
+            "write https://, or add allow_http: true",
+        )
 
 
 def _loopback(host: str) -> bool:
@@ -93,27 +129,40 @@ def _loopback(host: str) -> bool:
         return host.rstrip(".").lower() == "localhost"
 
 
-def _credentials(written: Any, vendor: Capabilities, path: Path_,
-                 tell: Tell) -> dict[str, str | Reference]:
+def _credentials(
+    written: Any, vendor: Capabilities, path: Path_, tell: Tell
+) -> dict[str, str | Reference]:
     made: dict[str, str | Reference] = {}
     where = (*path, "credentials")
     given = written if isinstance(written, Mapping) else {}
     for key in vendor.credentials:
         if key not in given:
-            tell(where, "missing-credential", f"The credential {key} is missing.",
-                 f"add {key}: {'env:NAME' if 'secret' in key else 'here'}")
+            tell(
+                where,
+                "missing-credential",
+                f"The credential {key} is missing.",
+                f"add {key}: {'env:NAME' if 'secret' in key else 'here'}",
+            )
     for key, text in given.items():
         if not isinstance(text, str):
             continue
         if key not in vendor.credentials:
-            tell((*where, key), "unknown-key", f"{vendor.title} has no credential {key[:80]!r}.",
-                 close(key, vendor.credentials))
+            tell(
+                (*where, key),
+                "unknown-key",
+                f"{vendor.title} has no credential {key[:80]!r}.",
+                close(key, vendor.credentials),
+            )
         elif is_reference(text):
             if (one := _reference(text, (*where, key), tell)) is not None:
                 made[key] = one
         elif "secret" in key:
-            tell((*where, key), "literal-secret", f"The secret {key} is written out here.",
-                 "write a reference: env:NAME, file:PATH or cmd:[\"program\",\"argument\"]")
+            tell(
+                (*where, key),
+                "literal-secret",
+                f"The secret {key} is written out here.",
+                'write a reference: env:NAME, file:PATH or cmd:["program","argument"]',
+            )
         elif not text:
             tell((*where, key), "empty", f"The credential {key} is empty.", "write its value")
         else:

@@ -31,8 +31,10 @@ from reconciler.config.scalars import NULLS, Quoted
 from reconciler.diagnostics import Diagnostic, Source, error
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_TOKEN = re.compile(r'[\[\]{},:]|"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"'
-                    r"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
+_TOKEN = re.compile(
+    r'[\[\]{},:]|"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"'
+    r"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null"
+)
 
 
 def json_events(source: str, file: str, line: int = 1) -> Iterator[Event]:
@@ -69,8 +71,12 @@ def _skip(source: str, at: int) -> int:
 
 
 def _no_json(file: str, mark: Mark) -> Diagnostic:
-    return error("syntax", "This is no JSON.", hint="check quotes, commas and brackets",
-                 source=Source(file, mark.line + 1, mark.column + 1))
+    return error(
+        "syntax",
+        "This is no JSON.",
+        hint="check quotes, commas and brackets",
+        source=Source(file, mark.line + 1, mark.column + 1),
+    )
 
 
 def _json_value(source: str, at: int, file: str, place: _Place) -> Any:
@@ -162,8 +168,9 @@ def jsonl_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
                 continue
             except Doubt:
                 del ids[made[0]]
-        reader = Reader(json_events(row, careful.file, line).__next__, careful.file,
-                        careful.findings)
+        reader = Reader(
+            json_events(row, careful.file, line).__next__, careful.file, careful.findings
+        )
         try:
             reader.get()
             reader.get()
@@ -191,14 +198,22 @@ def _object(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> l
     value = built.value
     place = built.place(()) or (line, 1)
     if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        careful.tell(place, "missing-key", "The line is no account object with an id.",
-                     'write {"id": "…", …}')
+        careful.tell(
+            place,
+            "missing-key",
+            "The line is no account object with an id.",
+            'write {"id": "…", …}',
+        )
         return []
     key = str(value.pop("id"))
     at = built.keys.get(("id",), place)
     if key in ids:
-        careful.tell(at, "duplicate-key", f"The id {key[:80]!r} stands here again.",
-                     f"keep one of them; the first is at line {ids[key]}")
+        careful.tell(
+            at,
+            "duplicate-key",
+            f"The id {key[:80]!r} stands here again.",
+            f"keep one of them; the first is at line {ids[key]}",
+        )
         return []
     ids[key] = line
     return careful.judged(key, (line, at[1]), built)
@@ -224,8 +239,12 @@ def csv_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
                     return
                 continue
             if len(row) > len(header):
-                careful.tell((at, 1), "bad-row", "The row has more cells than the header.",
-                             "quote cells that hold commas")
+                careful.tell(
+                    (at, 1),
+                    "bad-row",
+                    "The row has more cells than the header.",
+                    "quote cells that hold commas",
+                )
                 continue
             built = _record(careful, header, row, at)
             if built is not None:
@@ -243,8 +262,11 @@ def _csv_lines(careful: Careful, stream: BinaryIO) -> Iterator[str]:
                 careful.findings.extend(text.forbidden(piece, careful.file, line, bom=True))
             if line == 1:
                 piece = piece.removeprefix("\ufeff")
-            yield from piece.splitlines(keepends=True) if not delicate else re.findall(
-                r"[^\n]*\n|[^\n]+", piece)
+            yield from (
+                piece.splitlines(keepends=True)
+                if not delicate
+                else re.findall(r"[^\n]*\n|[^\n]+", piece)
+            )
     except text.Undecodable as wrong:
         careful.findings.append(wrong.finding)
 
@@ -254,12 +276,20 @@ def _header(careful: Careful, header: list[str], line: int) -> bool:
     if "id" not in header:
         careful.tell((line, 1), "missing-key", "The header has no column id.", "add it")
     for position, name in enumerate(header, 1):
-        if name in header[:position - 1]:
-            careful.tell((line, position), "duplicate-key", f"The column {name!r} stands twice.",
-                         "keep one of them")
+        if name in header[: position - 1]:
+            careful.tell(
+                (line, position),
+                "duplicate-key",
+                f"The column {name!r} stands twice.",
+                "keep one of them",
+            )
         if not all(name.split(".")):
-            careful.tell((line, position), "bad-key", f"The column {name!r} has no name.",
-                         "name it like profile.name")
+            careful.tell(
+                (line, position),
+                "bad-key",
+                f"The column {name!r} has no name.",
+                "name it like profile.name",
+            )
     return len(careful.findings) == before
 
 
@@ -278,14 +308,24 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
     value: dict[str, Any] = {}
     places: dict[tuple[Any, ...], tuple[int, int]] = {(): (line, 1)}
     for position, (name, cell) in enumerate(zip(header, row, strict=False), 1):
-        if cell == "" or (name == "banned" and cell == "true" and any(
+        if cell == "" or (
+            name == "banned"
+            and cell == "true"
+            and any(
                 other.startswith("banned.") and filled
-                for other, filled in zip(header, row, strict=False))):
+                for other, filled in zip(header, row, strict=False)
+            )
+        ):
             continue
         if text.HIDDEN.search(cell.replace("\r\n", "\n")) or (
-                text.MARK.search(cell) and not name.startswith("profile.")):
-            careful.tell((line, position), "control-character",
-                         "The cell holds a control character.", "remove it")
+            text.MARK.search(cell) and not name.startswith("profile.")
+        ):
+            careful.tell(
+                (line, position),
+                "control-character",
+                "The cell holds a control character.",
+                "remove it",
+            )
             return None
         parts = tuple(name.split(".", 1 if name.startswith("labels.") else 2))
         place = value
@@ -294,13 +334,21 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
             places.setdefault(parts[:depth], (line, position))
             if not isinstance(inner, dict):
                 other = ".".join(parts[:depth])
-                careful.tell((line, position), "wrong-type", f"{name} does not go with {other}.",
-                             "leave one empty")
+                careful.tell(
+                    (line, position),
+                    "wrong-type",
+                    f"{name} does not go with {other}.",
+                    "leave one empty",
+                )
                 return None
             place = inner
         if parts[-1] in place:
-            careful.tell((line, position), "wrong-type", f"{name} does not go with its fields.",
-                         "leave one empty")
+            careful.tell(
+                (line, position),
+                "wrong-type",
+                f"{name} does not go with its fields.",
+                "leave one empty",
+            )
             return None
         place[parts[-1]] = _cell(name, cell)
         places[parts] = (line, position)
@@ -308,5 +356,7 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
 
 
 READERS: Final[dict[str, Callable[[Careful, BinaryIO], Iterator[Account]]]] = {
-    ".json": json_file, ".jsonl": jsonl_file, ".csv": csv_file,
+    ".json": json_file,
+    ".jsonl": jsonl_file,
+    ".csv": csv_file,
 }

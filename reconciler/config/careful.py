@@ -50,8 +50,7 @@ def suspects(stream: BinaryIO, file: str, findings: list[Diagnostic]) -> list[tu
     return found
 
 
-def misplaced(found: list[tuple[int, int, str]], reader: Reader,
-              file: str) -> Iterator[Diagnostic]:
+def misplaced(found: list[tuple[int, int, str]], reader: Reader, file: str) -> Iterator[Diagnostic]:
     """Yield findings for tabs outside quoted text and direction marks outside profile texts."""
     for line, column, character in found:
         spans = reader.quoted if character == "\t" else reader.profiles
@@ -59,12 +58,16 @@ def misplaced(found: list[tuple[int, int, str]], reader: Reader,
             continue
         place = Source(file, line, column)
         if character == "\t":
-            yield error("tab", "A tab stands outside quoted text.", hint="indent with spaces",
-                        source=place)
+            yield error(
+                "tab", "A tab stands outside quoted text.", hint="indent with spaces", source=place
+            )
         else:
-            yield error("control-character",
-                        f"The mark {text.named(character)} stands outside a profile text.",
-                        hint="remove it", source=place)
+            yield error(
+                "control-character",
+                f"The mark {text.named(character)} stands outside a profile text.",
+                hint="remove it",
+                source=place,
+            )
 
 
 def _inside(line: int, column: int, spans: list[Span]) -> bool:
@@ -158,13 +161,19 @@ class Careful:
         except Doubt:
             return self.judged(key, at, reader.build(node))
 
-    def _quickly(self, key: str, raw: Any, at: tuple[int, int], built: Built | None,
-                 ) -> list[Account]:
+    def _quickly(
+        self,
+        key: str,
+        raw: Any,
+        at: tuple[int, int],
+        built: Built | None,
+    ) -> list[Account]:
         """Return the desired accounts of one that has no errors. Raises Doubt."""
         noted: list[tuple[tuple[int, int], str, str, str, Severity]] = []
 
-        def report(path: Path, id: str, summary: str, hint: str = "",
-                   severity: Severity = Severity.ERROR) -> None:
+        def report(
+            path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
+        ) -> None:
             if severity is Severity.ERROR or (path and built is None):
                 raise Doubt
             place = self._where(path, id, built, at) if built else at
@@ -199,9 +208,11 @@ class Careful:
 
     def _report(self, wrong: list[Path], built: Built, at: tuple[int, int]) -> Report:
         """Return what takes the findings of the judge, but not again what the schema said."""
-        def report(path: Path, id: str, summary: str, hint: str = "",
-                   severity: Severity = Severity.ERROR) -> None:
-            if not any(path[:len(one)] == one or one[:len(path)] == path != () for one in wrong):
+
+        def report(
+            path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
+        ) -> None:
+            if not any(path[: len(one)] == one or one[: len(path)] == path != () for one in wrong):
                 self.tell(self._where(path, id, built, at), id, summary, hint, severity)
 
         return report
@@ -226,8 +237,14 @@ class Careful:
             wrong.append(inner)
         return wrong
 
-    def tell(self, place: tuple[int, int], id: str, summary: str, hint: str,
-             severity: Severity = Severity.ERROR) -> None:
+    def tell(
+        self,
+        place: tuple[int, int],
+        id: str,
+        summary: str,
+        hint: str,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
         """Append a finding at line and column, once."""
         told = (place, id, summary)
         if told not in self.told:
@@ -236,8 +253,9 @@ class Careful:
             takes = self.findings if severity is Severity.ERROR else self.warnings
             if len(takes) > KEPT:
                 return
-            takes.append(Diagnostic(severity, id, summary, hint=hint,
-                                    source=Source(self.file, *place)))
+            takes.append(
+                Diagnostic(severity, id, summary, hint=hint, source=Source(self.file, *place))
+            )
 
 
 def _mentioned(stream: BinaryIO, word: bytes) -> bool:
@@ -247,6 +265,6 @@ def _mentioned(stream: BinaryIO, word: bytes) -> bool:
     found = False
     while not found and (data := stream.read(HEAD)):
         found = word in tail + data or b"\\" in data
-        tail = data[-len(word):]
+        tail = data[-len(word) :]
     stream.seek(at)
     return found

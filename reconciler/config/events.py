@@ -104,13 +104,24 @@ class Reader:
         if isinstance(root, MappingStartEvent):
             yield from self.pairs(root)
         elif not (isinstance(root, ScalarEvent) and root.value == "" and not root.style):
-            raise Stop(error("wrong-type", "The file is no mapping.",
-                             hint="begin with a key at the left margin, like accounts:",
-                             source=self.at(root)))
+            raise Stop(
+                error(
+                    "wrong-type",
+                    "The file is no mapping.",
+                    hint="begin with a key at the left margin, like accounts:",
+                    source=self.at(root),
+                )
+            )
         self.get()
         if isinstance(after := self.get(), DocumentStartEvent):
-            raise Stop(error("several-documents", "A second document begins here.",
-                             hint="put it into a file of its own", source=self.at(after)))
+            raise Stop(
+                error(
+                    "several-documents",
+                    "A second document begins here.",
+                    hint="put it into a file of its own",
+                    source=self.at(after),
+                )
+            )
 
     def pairs(self, start: Event) -> Iterator[tuple[ScalarEvent, Event]]:
         """Yield the keys of a big mapping with the first event of their values."""
@@ -148,8 +159,14 @@ class Reader:
                 if isinstance(event, CollectionStartEvent):
                     open_.append((event.anchor, len(node)))
                     if len(open_) > DEPTH - 2:
-                        raise Stop(error("too-deep", f"More than {DEPTH} levels are nested here.",
-                                         hint="write it flatter", source=self.at(event)))
+                        raise Stop(
+                            error(
+                                "too-deep",
+                                f"More than {DEPTH} levels are nested here.",
+                                hint="write it flatter",
+                                source=self.at(event),
+                            )
+                        )
                     node.append(event)
                 else:
                     node.append(event)
@@ -163,18 +180,36 @@ class Reader:
             return
         self.anchors[name] = node[start:]
         if len(self.anchors) > ANCHORS:
-            raise Stop(error("too-many-anchors", f"There are more than {ANCHORS} anchors.",
-                             hint="use defaults, or write the values out", source=self.at(event)))
+            raise Stop(
+                error(
+                    "too-many-anchors",
+                    f"There are more than {ANCHORS} anchors.",
+                    hint="use defaults, or write the values out",
+                    source=self.at(event),
+                )
+            )
 
     def _alias(self, event: AliasEvent) -> Node:
         node = self.anchors.get(event.anchor or "")
         if node is None:
-            raise Stop(error("bad-alias", f"*{event.anchor} refers to itself or to nothing.",
-                             hint="write the value out", source=self.at(event)))
+            raise Stop(
+                error(
+                    "bad-alias",
+                    f"*{event.anchor} refers to itself or to nothing.",
+                    hint="write the value out",
+                    source=self.at(event),
+                )
+            )
         self.expanded += len(node)
         if self.expanded > EXPANDED:
-            raise Stop(error("too-many-aliases", "Aliases stand for too many values.",
-                             hint="use defaults, or write the values out", source=self.at(event)))
+            raise Stop(
+                error(
+                    "too-many-aliases",
+                    "Aliases stand for too many values.",
+                    hint="use defaults, or write the values out",
+                    source=self.at(event),
+                )
+            )
         return node
 
     def _bare(self, start: Event) -> None:
@@ -182,8 +217,12 @@ class Reader:
         if start.tag is not None:
             self.note("tag", "A tag stands here.", start, _UNTAG)
         if start.anchor is not None:
-            self.note("too-many-aliases", "This mapping is too big for an anchor.", start,
-                      "remove the anchor")
+            self.note(
+                "too-many-aliases",
+                "This mapping is too big for an anchor.",
+                start,
+                "remove the anchor",
+            )
 
     def bare(self, node: Node) -> Any:
         """Return the value of a node without places. Raises Doubt where only `build` will do."""
@@ -199,9 +238,14 @@ class Reader:
         value, _ = self._build(node, 0, (), keys, values)
         return Built(value, keys, values)
 
-    def _build(self, node: Node, at: int, path: tuple[Any, ...],
-               keys: dict[tuple[Any, ...], tuple[int, int]],
-               values: dict[tuple[Any, ...], tuple[int, int]]) -> tuple[Any, int]:
+    def _build(
+        self,
+        node: Node,
+        at: int,
+        path: tuple[Any, ...],
+        keys: dict[tuple[Any, ...], tuple[int, int]],
+        values: dict[tuple[Any, ...], tuple[int, int]],
+    ) -> tuple[Any, int]:
         event = node[at]
         values[path] = begin(event)
         at += 1
@@ -231,8 +275,9 @@ class Reader:
     def _key(self, node: Node, seen: dict[str, Event]) -> str | None:
         event = node[0]
         if not isinstance(event, ScalarEvent):
-            self.note("bad-key", "A key is no plain text.", event,
-                      "write a single text before the colon")
+            self.note(
+                "bad-key", "A key is no plain text.", event, "write a single text before the colon"
+            )
             return None
         if event.value == "<<" and not event.style:
             self.note("merge-key", "The merge key << stands here.", event, "use defaults instead")
@@ -240,15 +285,27 @@ class Reader:
         text = str(self.scalar(event, profile=False))
         if not text.isascii():
             normal = unicodedata.normalize("NFC", text)
-            same = next((one for one in seen if one != text and not one.isascii()
-                         and unicodedata.normalize("NFC", one) == normal), None)
+            same = next(
+                (
+                    one
+                    for one in seen
+                    if one != text
+                    and not one.isascii()
+                    and unicodedata.normalize("NFC", one) == normal
+                ),
+                None,
+            )
             return same or text
         return text
 
     def _twice(self, text: str, key: Event, seen: dict[str, Event]) -> None:
         first = self.at(seen[text])
-        self.note("duplicate-key", f"The key {text[:80]!r} stands here again.", key,
-                  f"keep one of them; the first is at {first}")
+        self.note(
+            "duplicate-key",
+            f"The key {text[:80]!r} stands here again.",
+            key,
+            f"keep one of them; the first is at {first}",
+        )
 
     def scalar(self, event: ScalarEvent, *, profile: bool) -> str:
         """Return the text of a scalar; says whether it was quoted by its class."""
@@ -260,8 +317,12 @@ class Reader:
             found = HIDDEN.search(text) or MARK.search(text)
             assert found
             if event.style == '"' or not MARK.fullmatch(found[0]):
-                self.note("control-character", f"The text holds the character {named(found[0])}.",
-                          event, "remove it")
+                self.note(
+                    "control-character",
+                    f"The text holds the character {named(found[0])}.",
+                    event,
+                    "remove it",
+                )
         if self.quoted is not None and event.style in ("'", '"'):
             self.quoted.append(_span(event))
         if self.profiles is not None and profile:
@@ -339,9 +400,12 @@ _HINTS = (
 def syntax(wrong: yaml.YAMLError, file: str, head: bytes) -> Diagnostic:
     """Return the finding for what libyaml could not read; `head` is the file's beginning."""
     if found := _CONFLICT.search(head):
-        return error("conflict-marker", "A conflict marker of git stands here.",
-                     hint="settle the conflict and remove the markers",
-                     source=Source(file, head.count(b"\n", 0, found.start()) + 1, 1))
+        return error(
+            "conflict-marker",
+            "A conflict marker of git stands here.",
+            hint="settle the conflict and remove the markers",
+            source=Source(file, head.count(b"\n", 0, found.start()) + 1, 1),
+        )
     problem = str(getattr(wrong, "problem", None) or "the text is no YAML")
     context = str(getattr(wrong, "context", None) or "")
     mark = getattr(wrong, "problem_mark", None)

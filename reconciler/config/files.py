@@ -59,10 +59,14 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
                 findings.append(wrong)
             found[file] = adopt
         if not matched:
-            empty.append(error(
-                "empty-glob", f"No account file matches {pattern}.",
-                hint="correct the glob, or remove it from accounts",
-                source=Source(WORKSPACE)))
+            empty.append(
+                error(
+                    "empty-glob",
+                    f"No account file matches {pattern}.",
+                    hint="correct the glob, or remove it from accounts",
+                    source=Source(WORKSPACE),
+                )
+            )
     unfit = {finding.source.file for finding in findings if finding.source}
     files = [Found(file, found[file]) for file in sorted(found) if file not in unfit]
     return files, findings, empty
@@ -82,17 +86,26 @@ def _match(root: Path, pattern: str) -> Iterator[str]:
 def _unfit(root: Path, real: Path, file: str) -> Diagnostic | None:
     place = Source(file)
     if PurePosixPath(file).suffix not in SUFFIXES:
-        return error("file-kind", "The file is of no kind that holds accounts.",
-                     hint=f"use one of {', '.join(SUFFIXES)}", source=place)
+        return error(
+            "file-kind",
+            "The file is of no kind that holds accounts.",
+            hint=f"use one of {', '.join(SUFFIXES)}",
+            source=place,
+        )
     try:
         target = (root / file).resolve(strict=True)
     except (OSError, RuntimeError) as wrong:
         reason = getattr(wrong, "strerror", None) or "it points to itself"
-        return error("unreadable", f"The file cannot be read: {reason}.",
-                     hint="check the link", source=place)
+        return error(
+            "unreadable", f"The file cannot be read: {reason}.", hint="check the link", source=place
+        )
     if not target.is_relative_to(real):
-        return error("outside", "The link leaves the workspace.",
-                     hint="keep the file beneath the workspace", source=place)
+        return error(
+            "outside",
+            "The link leaves the workspace.",
+            hint="keep the file beneath the workspace",
+            source=place,
+        )
     return None
 
 
@@ -105,15 +118,32 @@ def opened(path: Path, file: str) -> Iterator[BinaryIO]:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as wrong:
         reason = getattr(wrong, "strerror", None) or str(wrong)
-        raise Unreadable(error("unreadable", f"The file cannot be read: {reason}.",
-                               hint="check the path and its permissions", source=place)) from None
+        raise Unreadable(
+            error(
+                "unreadable",
+                f"The file cannot be read: {reason}.",
+                hint="check the path and its permissions",
+                source=place,
+            )
+        ) from None
     with open(handle, "rb", buffering=0) as raw:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable(error("no-file", "This is no regular file.",
-                                   hint="remove it from the globs", source=place))
+            raise Unreadable(
+                error(
+                    "no-file",
+                    "This is no regular file.",
+                    hint="remove it from the globs",
+                    source=place,
+                )
+            )
         if status.st_size > LARGEST:
-            raise Unreadable(error(
-                "too-big", f"The file has {status.st_size} bytes; {LARGEST} is the most.",
-                hint="split it into several files", source=place))
+            raise Unreadable(
+                error(
+                    "too-big",
+                    f"The file has {status.st_size} bytes; {LARGEST} is the most.",
+                    hint="split it into several files",
+                    source=place,
+                )
+            )
         yield raw

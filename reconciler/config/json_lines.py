@@ -49,14 +49,16 @@ def _constant(text: str) -> Any:
     raise ValueError(text)
 
 
-_DECODE: Final = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_Number, parse_float=_Number,
-                                  parse_constant=_constant).decode
+_DECODE: Final = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_int=_Number, parse_float=_Number, parse_constant=_constant
+).decode
 
 
 def quick(row: str) -> tuple[str, dict[str, Any]] | None:
     """Return id and fields of an account object, None where a careful look is needed."""
-    if "\\u" in row or (not row.isascii() and (
-            HIDDEN.search(row) or MARK.search(row) or not _normal(row))):
+    if "\\u" in row or (
+        not row.isascii() and (HIDDEN.search(row) or MARK.search(row) or not _normal(row))
+    ):
         return None
     if row.count("{") > 60:
         return None

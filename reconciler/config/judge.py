@@ -20,8 +20,20 @@ from reconciler.diagnostics import Severity
 from reconciler.values import canonical, digest
 from reconciler.workspace import Workspace
 
-FIELDS: Final = frozenset({"provider", "profile", "banned", "configuration", "token", "labels",
-                           "adopt", "manage", "on_absent", "protected"})
+FIELDS: Final = frozenset(
+    {
+        "provider",
+        "profile",
+        "banned",
+        "configuration",
+        "token",
+        "labels",
+        "adopt",
+        "manage",
+        "on_absent",
+        "protected",
+    }
+)
 DEFAULTS: Final = FIELDS - {"banned", "token"}
 SECTIONS: Final = ("profile", "configuration")
 ON_ABSENT: Final = ("forget", "block", "error")
@@ -34,8 +46,9 @@ Path = tuple[Any, ...]
 class Report(Protocol):
     """Takes one finding about the place that `path` leads to from the account."""
 
-    def __call__(self, path: Path, id: str, summary: str, hint: str = "",
-                 severity: Severity = Severity.ERROR) -> None: ...
+    def __call__(
+        self, path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
+    ) -> None: ...
 
 
 def close(word: str, choices: Iterable[str]) -> str:
@@ -61,8 +74,11 @@ class Judge:
         bench = Bench(self, "", {}, adopt=False)
         if "provider" in defaults:
             bench.table(defaults["provider"], report)
-        bench.document({key: value for key, value in defaults.items() if key in DEFAULTS},
-                       table((), self.capabilities), report)
+        bench.document(
+            {key: value for key, value in defaults.items() if key in DEFAULTS},
+            table((), self.capabilities),
+            report,
+        )
         if "adopt" in defaults:
             _read(scalars.flag, defaults["adopt"], ("adopt",), report)
         if "manage" in defaults:
@@ -81,15 +97,17 @@ class Bench:
         self.defaults = {key: value for key, value in defaults.items() if key in DEFAULTS}
         self.tables = judge.tables
         self.provider: Any = self.defaults.get(
-            "provider", judge.names[0] if len(judge.names) == 1 else None)
+            "provider", judge.names[0] if len(judge.names) == 1 else None
+        )
         self.simple = not self.defaults.keys() - {"provider"} and not adopt
 
     def accounts(self, key: str, raw: Raw, line: int, report: Report) -> list[Account]:
         """Return the desired accounts of one written account, one per provider."""
         if not raw.keys() <= FIELDS:
             for name in raw.keys() - FIELDS:
-                report((name,), "unknown-key", f"There is no key {name!r} here.",
-                       close(name, FIELDS))
+                report(
+                    (name,), "unknown-key", f"There is no key {name!r} here.", close(name, FIELDS)
+                )
         if not self.simple:
             raw = self._merged(raw)
         rules = self.table(raw.get("provider", self.provider), report)
@@ -108,14 +126,23 @@ class Bench:
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))
             if size > rule.limit or not rule.pattern.fullmatch(key):
-                report((), "bad-id", f"{key[:80]!r} is no account id in {prefix[:-1]}.",
-                       f"an id there is {rule.words}")
+                report(
+                    (),
+                    "bad-id",
+                    f"{key[:80]!r} is no account id in {prefix[:-1]}.",
+                    f"an id there is {rule.words}",
+                )
             if (folded := rule.fold(key)) != key:
-                report((), "folded-id",
-                       f"{prefix[:-1]} keeps the id {key[:80]!r} as {folded[:80]!r}.",
-                       f"write {folded[:80]}", Severity.WARNING)
-            made.append(Account(Address(prefix + folded), data, hashed, self.file, line,
-                                adopt, once))
+                report(
+                    (),
+                    "folded-id",
+                    f"{prefix[:-1]} keeps the id {key[:80]!r} as {folded[:80]!r}.",
+                    f"write {folded[:80]}",
+                    Severity.WARNING,
+                )
+            made.append(
+                Account(Address(prefix + folded), data, hashed, self.file, line, adopt, once)
+            )
         return made
 
     def _merged(self, raw: Raw) -> Raw:
@@ -132,8 +159,12 @@ class Bench:
         if written.__class__ is str and (found := self.tables.get(written)):
             return found
         if written is None:
-            report((), "no-provider", "The account names no provider.",
-                   f"write provider: with one of {', '.join(self.judge.names)}")
+            report(
+                (),
+                "no-provider",
+                "The account names no provider.",
+                f"write provider: with one of {', '.join(self.judge.names)}",
+            )
             return None
         names = (written,) if isinstance(written, str) else written
         if not isinstance(names, tuple | list) or not names:
@@ -145,8 +176,12 @@ class Bench:
             if (text := _read(scalars.word, name, path, report)) is None:
                 return None
             if text not in known:
-                report(path, "unknown-provider", f"There is no provider {text[:80]!r}.",
-                       close(text, known))
+                report(
+                    path,
+                    "unknown-provider",
+                    f"There is no provider {text[:80]!r}.",
+                    close(text, known),
+                )
                 return None
         if len(set(names)) < len(names):
             report(("provider",), "twice", "A provider stands in the list twice.", "remove one")
@@ -162,8 +197,9 @@ class Bench:
         document: Raw = {}
         if "profile" in raw and (made := self._profile(raw["profile"], rules, report)):
             document["profile"] = made
-        if "configuration" in raw and (made := _fields(
-                raw["configuration"], rules.configuration, ("configuration",), report)):
+        if "configuration" in raw and (
+            made := _fields(raw["configuration"], rules.configuration, ("configuration",), report)
+        ):
             document["configuration"] = made
         if "labels" in raw and (made := _texts(raw["labels"], ("labels",), report)):
             document["labels"] = made
@@ -200,8 +236,12 @@ class Bench:
             return ()
         for section, when in raw.items():
             if section not in SECTIONS:
-                report(("manage", section), "unknown-key", f"There is no section {section!r} here.",
-                       close(section, SECTIONS))
+                report(
+                    ("manage", section),
+                    "unknown-key",
+                    f"There is no section {section!r} here.",
+                    close(section, SECTIONS),
+                )
             _choice(when, WHEN, ("manage", section), report)
         return tuple(section for section in SECTIONS if raw.get(section) == "on_create")
 
@@ -215,8 +255,12 @@ def _fields(raw: Any, rules: Mapping[str, Rule], where: Path, report: Report) ->
     for name, value in raw.items():
         rule = rules.get(name)
         if rule is None:
-            report((*where, name), "unknown-key", f"There is no field {name!r} here.",
-                   close(name, rules))
+            report(
+                (*where, name),
+                "unknown-key",
+                f"There is no field {name!r} here.",
+                close(name, rules),
+            )
             continue
         if rule.lacking:
             _supported(rule, (*where, name), report)
@@ -232,8 +276,9 @@ def _fields(raw: Any, rules: Mapping[str, Rule], where: Path, report: Report) ->
                     continue
                 found = scalars.word(value)
         made[name] = found
-        if rule.chosen or (rule.reach is not None and isinstance(found, str)
-                           and len(found) > rule.reach):
+        if rule.chosen or (
+            rule.reach is not None and isinstance(found, str) and len(found) > rule.reach
+        ):
             _bounded(found, rule, (*where, name), report)
     return made
 
@@ -242,22 +287,33 @@ def _bounded(value: Any, rule: Rule, where: Path, report: Report) -> None:
     path = ".".join(where)
     for bound in rule.bounds:
         if bound.choices and value not in bound.choices:
-            report(where, "bad-choice",
-                   f"{bound.provider} does not take {str(value)[:80]!r} as {path}.",
-                   close(str(value), map(str, bound.choices)))
+            report(
+                where,
+                "bad-choice",
+                f"{bound.provider} does not take {str(value)[:80]!r} as {path}.",
+                close(str(value), map(str, bound.choices)),
+            )
         if bound.most is None or not isinstance(value, str):
             continue
         size = len(value.encode(errors="replace")) if bound.bytes else len(value)
         if size > bound.most:
             unit = "bytes" if bound.bytes else "characters"
-            report(where, "too-long",
-                   f"{path} has {size} {unit}; {bound.provider} takes {bound.most}.", "shorten it")
+            report(
+                where,
+                "too-long",
+                f"{path} has {size} {unit}; {bound.provider} takes {bound.most}.",
+                "shorten it",
+            )
 
 
 def _supported(rule: Rule, where: Path, report: Report) -> None:
     for name in rule.lacking:
-        report(where, "unsupported-field", f"{name} has no field {'.'.join(where)}.",
-               "remove it, or give the account to another provider")
+        report(
+            where,
+            "unsupported-field",
+            f"{name} has no field {'.'.join(where)}.",
+            "remove it, or give the account to another provider",
+        )
 
 
 def _ban(raw: Any, rules: Table, report: Report) -> Raw | None:
@@ -271,11 +327,17 @@ def _ban(raw: Any, rules: Table, report: Report) -> Raw | None:
     if "evidence" in raw:
         written = raw["evidence"]
         if not isinstance(written, list):
-            report(("banned", "evidence"), "wrong-type", "A list of texts is expected here.",
-                   "write [\"https://…\"]")
+            report(
+                ("banned", "evidence"),
+                "wrong-type",
+                "A list of texts is expected here.",
+                'write ["https://…"]',
+            )
         else:
-            ban["evidence"] = [_read(scalars.word, item, ("banned", "evidence", n), report)
-                               for n, item in enumerate(written)]
+            ban["evidence"] = [
+                _read(scalars.word, item, ("banned", "evidence", n), report)
+                for n, item in enumerate(written)
+            ]
     return ban
 
 
@@ -289,8 +351,12 @@ def _texts(raw: Any, where: Path, report: Report) -> Raw:
 def _choice(value: Any, choices: tuple[str, ...], where: Path, report: Report) -> str | None:
     text: str | None = _read(scalars.word, value, where, report)
     if text is not None and text not in choices:
-        report(where, "bad-choice", f"{text[:80]!r} is none of {', '.join(choices)}.",
-               close(text, choices))
+        report(
+            where,
+            "bad-choice",
+            f"{text[:80]!r} is none of {', '.join(choices)}.",
+            close(text, choices),
+        )
     return text
 
 

@@ -19,19 +19,24 @@ Raw = dict[str, Any]
 _KEY = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}|\"[ !#-\[\]-~]{1,128}\"|'[ -&(-~]{1,128}'"
 _FIRST = r"[^\s\-?:,\[\]{}#&*!|>'\"%@`<=~\\]"
 _BLOCK = rf"{_FIRST}[^\n:#]*(?:(?::(?![ \n]|$)|(?<! )#)[^\n:#]*)*(?<! )"
-_FLOW = (rf"{_FIRST}[^\n,\[\]{{}}:#?]*"
-         rf"(?:(?::(?=[A-Za-z0-9/+])|(?<! )#)[^\n,\[\]{{}}:#?]*)*(?<! )")
+_FLOW = (
+    rf"{_FIRST}[^\n,\[\]{{}}:#?]*"
+    rf"(?:(?::(?=[A-Za-z0-9/+])|(?<! )#)[^\n,\[\]{{}}:#?]*)*(?<! )"
+)
 _DOUBLE = r'"[^"\\\n]*"'
 _SINGLE = r"'[^'\n]*'"
-_NESTED = (rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\]')
+_NESTED = rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\]'
 
 LINE: Final = re.compile(
     rf"^(?:( *)(?:({_KEY}):|(-))(?: +({_BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
-    rf"| *(?:\#[^\n]*)?|([^\n]+))$", re.MULTILINE)
+    rf"| *(?:\#[^\n]*)?|([^\n]+))$",
+    re.MULTILINE,
+)
 """Indent, key, dash, value, anything else."""
 
 PAIR: Final = re.compile(
-    rf"({_KEY}): +({_FLOW}|{_DOUBLE}|{_SINGLE}|{_NESTED})(?:, +(?=[^ ])|$)|([\s\S])")
+    rf"({_KEY}): +({_FLOW}|{_DOUBLE}|{_SINGLE}|{_NESTED})(?:, +(?=[^ ])|$)|([\s\S])"
+)
 ITEM: Final = re.compile(rf"({_FLOW}|{_DOUBLE}|{_SINGLE})(?:, +(?=[^ ])|$)|([\s\S])")
 
 
@@ -135,7 +140,8 @@ class _Reading:
                 if depth != indent or key in place:
                     raise Unusual
                 if (depth == self.accounts or depth == 0) and (
-                        done := self._turn(key, line, depth)) is not None:
+                    done := self._turn(key, line, depth)
+                ) is not None:
                     yield done
                 if value:
                     place[key] = _value(value, known)
@@ -177,8 +183,9 @@ class _Reading:
         self.current = (key, line)
         return done
 
-    def _item(self, depth: int, value: str,
-              pending: tuple[int, Raw, str] | None) -> tuple[int, Any]:
+    def _item(
+        self, depth: int, value: str, pending: tuple[int, Raw, str] | None
+    ) -> tuple[int, Any]:
         stack = self.stack
         if not value or value[0] in "{[":
             raise Unusual

@@ -11,7 +11,12 @@ class Doubt(Exception):
     """The quick judgement is not sure of an account."""
 
 
-def doubt(path: tuple[Any, ...], id: str, summary: str, hint: str = "",
-          severity: Severity = Severity.ERROR) -> None:
+def doubt(
+    path: tuple[Any, ...],
+    id: str,
+    summary: str,
+    hint: str = "",
+    severity: Severity = Severity.ERROR,
+) -> None:
     """Give up, whatever was found: the report of the quick judgement."""
     raise Doubt(path, id, summary, hint, severity)

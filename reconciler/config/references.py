@@ -30,12 +30,18 @@ def reference(text: str) -> Reference:
         path = PurePosixPath(text[5:])
         if text[5:] and ".." not in path.parts and "\\" not in text:
             return Reference(text)
-        raise Wrong("bad-reference", f"{text[:80]!r} leaves its folder.",
-                    "write file: and a path without ..")
+        raise Wrong(
+            "bad-reference",
+            f"{text[:80]!r} leaves its folder.",
+            "write file: and a path without ..",
+        )
     if text.startswith("cmd:") and _command(text[4:]):
         return Reference(text)
-    raise Wrong("bad-reference", "This is no reference to a secret.",
-                'write env:NAME, file:PATH, or in reconciler.yaml cmd:["program","argument"]')
+    raise Wrong(
+        "bad-reference",
+        "This is no reference to a secret.",
+        'write env:NAME, file:PATH, or in reconciler.yaml cmd:["program","argument"]',
+    )
 
 
 def _command(text: str) -> bool:
@@ -43,8 +49,12 @@ def _command(text: str) -> bool:
         words = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return (isinstance(words, list) and bool(words) and bool(words[0])
-            and all(isinstance(word, str) and "\0" not in word for word in words))
+    return (
+        isinstance(words, list)
+        and bool(words)
+        and bool(words[0])
+        and all(isinstance(word, str) and "\0" not in word for word in words)
+    )
 
 
 def is_reference(text: str) -> bool:
@@ -69,19 +79,28 @@ class References:
         if not is_reference(text):
             raise Wrong("literal-secret", "A token is written out here.", _HOW)
         if text.startswith("cmd:"):
-            raise Wrong("forbidden-reference", "Account files cannot run commands.",
-                        "write env:NAME or file:PATH")
+            raise Wrong(
+                "forbidden-reference",
+                "Account files cannot run commands.",
+                "write env:NAME or file:PATH",
+            )
         reference(text)
         if text.startswith("file:/"):
-            raise Wrong("forbidden-reference", "The path is absolute.",
-                        "write a path beneath the workspace")
+            raise Wrong(
+                "forbidden-reference", "The path is absolute.", "write a path beneath the workspace"
+            )
         if _plain(text) in self._taken:
-            raise Wrong("forbidden-reference",
-                        f"{text[:80]} belongs to the workspace's own secrets.",
-                        "keep the token under a name of its own")
+            raise Wrong(
+                "forbidden-reference",
+                f"{text[:80]} belongs to the workspace's own secrets.",
+                "keep the token under a name of its own",
+            )
         if not any(glob.match(_plain(text)) for glob in self._globs):
-            raise Wrong("forbidden-reference", f"secrets.allow has no entry for {text[:80]}.",
-                        f"it allows {', '.join(self.allow) or 'nothing'}; see reconciler.yaml")
+            raise Wrong(
+                "forbidden-reference",
+                f"secrets.allow has no entry for {text[:80]}.",
+                f"it allows {', '.join(self.allow) or 'nothing'}; see reconciler.yaml",
+            )
         if len(self._known) < 10_000:
             self._known[text] = str(text)
         return str(text)
@@ -101,15 +120,23 @@ class References:
                 elif name in _TOKEN:
                     made[name] = self.allowed(value)
                 else:
-                    report(("token", name), "unknown-key", f"There is no key {name!r} here.",
-                           f"choose from: {', '.join(_TOKEN)}")
+                    report(
+                        ("token", name),
+                        "unknown-key",
+                        f"There is no key {name!r} here.",
+                        f"choose from: {', '.join(_TOKEN)}",
+                    )
             except Wrong as wrong:
                 report(("token", name), wrong.id, wrong.summary, wrong.hint)
         if ("from" in raw) == ("generate" in raw):
             report(("token",), "bad-token", "A token needs either from or generate.", _HOW)
         elif ("sink" in raw) != ("generate" in raw):
-            report(("token",), "bad-token", "sink and generate belong together.",
-                   "write {generate: true, sink: file:PATH, version: 1}")
+            report(
+                ("token",),
+                "bad-token",
+                "sink and generate belong together.",
+                "write {generate: true, sink: file:PATH, version: 1}",
+            )
         return made
 
 

@@ -36,8 +36,14 @@ class Quoted(str):
 class Wrong(Exception):
     """A value does not fit its field; `path` leads from the field to the place."""
 
-    def __init__(self, id: str, summary: str, hint: str = "", path: tuple[Any, ...] = (),
-                 severity: Severity = Severity.ERROR) -> None:
+    def __init__(
+        self,
+        id: str,
+        summary: str,
+        hint: str = "",
+        path: tuple[Any, ...] = (),
+        severity: Severity = Severity.ERROR,
+    ) -> None:
         self.id, self.summary, self.hint, self.path = id, summary, hint, path
         self.severity = severity
         super().__init__(summary)
@@ -53,8 +59,9 @@ def word(value: Any) -> str:
     if not isinstance(value, str):
         raise Wrong("wrong-type", "A text is expected here.", "write a single text")
     if value.__class__ is str and value in NULLS:
-        raise Wrong("null", "null is no value.",
-                    'leave the field out, or write "" for an empty text')
+        raise Wrong(
+            "null", "null is no value.", 'leave the field out, or write "" for an empty text'
+        )
     return value
 
 
@@ -62,16 +69,20 @@ def flag(value: Any) -> bool:
     """Return the truth value of a plain true or false."""
     if value.__class__ is str and value in FLAGS:
         return FLAGS[value]
-    raise Wrong("wrong-type", "true or false is expected here.",
-                "write true or false, without quotes")
+    raise Wrong(
+        "wrong-type", "true or false is expected here.", "write true or false, without quotes"
+    )
 
 
 def whole(value: Any) -> int:
     """Return the number of a plain decimal from 0 to 4294967295."""
     if value.__class__ is str and INTEGER.fullmatch(value) and 0 <= int(value) <= UINT32:
         return int(value)
-    raise Wrong("wrong-type", "A whole number from 0 to 4294967295 is expected here.",
-                "write digits only, without quotes")
+    raise Wrong(
+        "wrong-type",
+        "A whole number from 0 to 4294967295 is expected here.",
+        "write digits only, without quotes",
+    )
 
 
 def positive(value: Any) -> int:
@@ -85,8 +96,9 @@ def gender(value: Any) -> int:
     """Return the number of a gender given as number or word."""
     text = word(value)
     if text not in GENDERS or (text.isdigit() and value.__class__ is not str):
-        raise Wrong("bad-choice", f"{text!r} is no gender.",
-                    "write 0, 1, 2, unknown, male or female")
+        raise Wrong(
+            "bad-choice", f"{text!r} is no gender.", "write 0, 1, 2, unknown, male or female"
+        )
     return GENDERS[text]
 
 
@@ -94,8 +106,11 @@ def allow_type(value: Any) -> str:
     """Return who may add the account as a friend."""
     text = word(value)
     if text not in ALLOW_TYPES:
-        raise Wrong("bad-choice", f"{text[:80]!r} is none of {', '.join(ALLOW_TYPES)}.",
-                    "choose one of them")
+        raise Wrong(
+            "bad-choice",
+            f"{text[:80]!r} is none of {', '.join(ALLOW_TYPES)}.",
+            "choose one of them",
+        )
     return text
 
 
@@ -108,8 +123,9 @@ def birthday(value: Any) -> str:
                 raise ValueError
             date.fromisoformat(text)
         except ValueError:
-            raise Wrong("bad-date", f"{text[:40]!r} is no date.",
-                        "write a real date as YYYY-MM-DD") from None
+            raise Wrong(
+                "bad-date", f"{text[:40]!r} is no date.", "write a real date as YYYY-MM-DD"
+            ) from None
     return text
 
 
@@ -132,13 +148,20 @@ def avatar(value: Any) -> str:
     except ValueError:
         host, user, parts = None, False, urlsplit("")
     if user or any(c.isspace() or c == "\\" for c in text):
-        raise Wrong("bad-url", "The address holds a user name, a space or a backslash.",
-                    "write it without them")
+        raise Wrong(
+            "bad-url",
+            "The address holds a user name, a space or a backslash.",
+            "write it without them",
+        )
     if parts.scheme.lower() not in ("https", "http") or not host:
         raise Wrong("bad-url", f"{text[:80]!r} is no https address.", "write https://host/path")
     if parts.scheme.lower() == "http":
-        raise Wrong("plain-http", "The avatar is loaded without encryption.",
-                    "write https:// where the host has it", severity=Severity.WARNING)
+        raise Wrong(
+            "plain-http",
+            "The avatar is loaded without encryption.",
+            "write https:// where the host has it",
+            severity=Severity.WARNING,
+        )
     return text
 
 
@@ -170,8 +193,12 @@ def _datum(value: str, path: tuple[Any, ...]) -> Any:
             return int(value)
     elif not NUMBER.fullmatch(value) or (value.isdigit() and len(value) < 20):
         return value
-    raise Wrong("number", f"{value[:40]!r} is a number that JSON readers may change.",
-                "quote it to keep it as text, or write a whole number up to 2 to the 53rd", path)
+    raise Wrong(
+        "number",
+        f"{value[:40]!r} is a number that JSON readers may change.",
+        "quote it to keep it as text, or write a whole number up to 2 to the 53rd",
+        path,
+    )
 
 
 def until(value: Any) -> str:
@@ -180,8 +207,11 @@ def until(value: Any) -> str:
     try:
         return to_text(to_moment(text))
     except (ValueError, OverflowError):
-        raise Wrong("bad-time", f"{text[:40]!r} is no time with a zone.",
-                    "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC") from None
+        raise Wrong(
+            "bad-time",
+            f"{text[:40]!r} is no time with a zone.",
+            "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC",
+        ) from None
 
 
 def number(value: str) -> int | float | None:

@@ -25,8 +25,9 @@ MOST: Final = 200
 """Errors, and warnings, that are told; of the others only the number is."""
 
 
-def desired(workspace: Workspace, capabilities: Mapping[str, Capabilities],
-            warnings: list[Diagnostic]) -> Iterator[Account]:
+def desired(
+    workspace: Workspace, capabilities: Mapping[str, Capabilities], warnings: list[Diagnostic]
+) -> Iterator[Account]:
     """Yield the desired accounts of all files by path; see `reconciler.config`."""
     files, findings, empty = find(workspace)
     others: list[Diagnostic] = []
@@ -85,13 +86,19 @@ class _Seen:
         """Return the finding that names both places."""
         first = self.places[account.address]
         where = Source(self.files[(first >> 32) - 1], first & 0xFFFFFFFF)
-        return error("duplicate-account", f"The account {account.address} is written twice.",
-                     detail=f"It stands at {where} too.", hint=f"keep one; the other is at {where}",
-                     source=Source(account.file, account.line, 1), address=account.address)
+        return error(
+            "duplicate-account",
+            f"The account {account.address} is written twice.",
+            detail=f"It stands at {where} too.",
+            hint=f"keep one; the other is at {where}",
+            source=Source(account.file, account.line, 1),
+            address=account.address,
+        )
 
 
-def _file(root: Path, found: Found, judge: Judge, findings: list[Diagnostic],
-          others: list[Diagnostic]) -> Iterator[Account]:
+def _file(
+    root: Path, found: Found, judge: Judge, findings: list[Diagnostic], others: list[Diagnostic]
+) -> Iterator[Account]:
     """Yield the accounts of one file: the fast way as far as it goes, else the careful one."""
     done = 0
     try:

@@ -9,19 +9,36 @@ from reconciler.capabilities import Capabilities, IdRule, Support
 from reconciler.config import scalars
 
 PROFILE: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "name": scalars.word, "avatar": scalars.avatar, "sign": scalars.word,
-    "email": scalars.email, "birthday": scalars.birthday, "mobile": scalars.word,
-    "gender": scalars.gender, "extension": scalars.extension, "location": scalars.word,
-    "language": scalars.whole, "level": scalars.whole, "role": scalars.whole,
+    "name": scalars.word,
+    "avatar": scalars.avatar,
+    "sign": scalars.word,
+    "email": scalars.email,
+    "birthday": scalars.birthday,
+    "mobile": scalars.word,
+    "gender": scalars.gender,
+    "extension": scalars.extension,
+    "location": scalars.word,
+    "language": scalars.whole,
+    "level": scalars.whole,
+    "role": scalars.whole,
     "allow_type": scalars.allow_type,
 }
-CONFIGURATION: Final[Mapping[str, Callable[[Any], Any]]] = dict.fromkeys((
-    "p2p_chat_banned", "team_chat_banned", "chatroom_chat_banned", "qchat_chat_banned",
-    "push_enabled_when_desktop_online",
-), scalars.flag)
+CONFIGURATION: Final[Mapping[str, Callable[[Any], Any]]] = dict.fromkeys(
+    (
+        "p2p_chat_banned",
+        "team_chat_banned",
+        "chatroom_chat_banned",
+        "qchat_chat_banned",
+        "push_enabled_when_desktop_online",
+    ),
+    scalars.flag,
+)
 BAN: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "reason": scalars.word, "ticket": scalars.word, "until": scalars.until,
-    "kick": scalars.flag, "notify": scalars.word,
+    "reason": scalars.word,
+    "ticket": scalars.word,
+    "until": scalars.until,
+    "kick": scalars.flag,
+    "notify": scalars.word,
 }
 RECORDED: Final = frozenset({"banned.reason", "banned.ticket", "banned.until"})
 """Ban fields that no vendor hears of."""
@@ -74,19 +91,29 @@ def table(names: tuple[str, ...], capabilities: Mapping[str, Capabilities]) -> T
     tables = tuple(capabilities[name] for name in names)
 
     def rules(prefix: str, readers: Mapping[str, Callable[[Any], Any]]) -> dict[str, Rule]:
-        return {name: _rule(names, tables, f"{prefix}.{name}", read)
-                for name, read in readers.items()}
+        return {
+            name: _rule(names, tables, f"{prefix}.{name}", read) for name, read in readers.items()
+        }
 
     return Table(
-        names, tuple(one.id for one in tables), tuple(f"{name}/" for name in names),
-        rules("profile", PROFILE), rules("configuration", CONFIGURATION), rules("banned", BAN),
-        _rule(names, tables, "banned", scalars.flag), _rule(names, tables, "token", scalars.word),
+        names,
+        tuple(one.id for one in tables),
+        tuple(f"{name}/" for name in names),
+        rules("profile", PROFILE),
+        rules("configuration", CONFIGURATION),
+        rules("banned", BAN),
+        _rule(names, tables, "banned", scalars.flag),
+        _rule(names, tables, "token", scalars.word),
         tables,
     )
 
 
-def _rule(names: tuple[str, ...], tables: tuple[Capabilities, ...], path: str,
-          convert: Callable[[Any], Any]) -> Rule:
+def _rule(
+    names: tuple[str, ...],
+    tables: tuple[Capabilities, ...],
+    path: str,
+    convert: Callable[[Any], Any],
+) -> Rule:
     if path in RECORDED:
         return Rule(convert)
     bounds, lacking = [], []
@@ -97,7 +124,19 @@ def _rule(names: tuple[str, ...], tables: tuple[Capabilities, ...], path: str,
         elif field.limit is not None or field.choices:
             bounds.append(Bound(name, field.limit, field.unit == "bytes", field.choices))
     # A character is at most four bytes of UTF-8.
-    reach = min((bound.most // 4 if bound.bytes else bound.most
-                 for bound in bounds if bound.most is not None), default=None)
-    return Rule(convert, tuple(bounds), tuple(lacking), reach,
-                any(bound.choices for bound in bounds), convert is scalars.word)
+    reach = min(
+        (
+            bound.most // 4 if bound.bytes else bound.most
+            for bound in bounds
+            if bound.most is not None
+        ),
+        default=None,
+    )
+    return Rule(
+        convert,
+        tuple(bounds),
+        tuple(lacking),
+        reach,
+        any(bound.choices for bound in bounds),
+        convert is scalars.word,
+    )

@@ -19,10 +19,11 @@ _NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff{_BI
 FORBIDDEN: Final = re.compile(f"[{_NEVER}]|\r(?!\n)")
 """What no file may hold."""
 
-_PLAIN = b"\n" + bytes(range(0x20, 0x7f))
+_PLAIN = b"\n" + bytes(range(0x20, 0x7F))
 _DELICATE = re.compile(
     rb"[\x00-\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]"
-    rb"|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
+    rb"|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]"
+)
 PLACED: Final = re.compile(f"[\t{MARKS}]")
 """What only some places may hold: tabs in quoted text, direction marks in profile texts."""
 
@@ -60,7 +61,8 @@ def delicate(data: bytes) -> bool:
     if not rest:
         return False
     return _DELICATE.search(rest) is not None or (
-        b"\r" in rest and data.count(b"\r") != data.count(b"\r\n"))
+        b"\r" in rest and data.count(b"\r") != data.count(b"\r\n")
+    )
 
 
 def pieces(stream: BinaryIO, file: str) -> Iterator[Piece]:
@@ -85,10 +87,11 @@ def decode(data: bytes, file: str, line: int = 1) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as wrong:
-        before = data[:wrong.start]
+        before = data[: wrong.start]
         start = before.rfind(b"\n") + 1
-        place = Source(file, line + before.count(b"\n"),
-                       len(before[start:].decode(errors="replace")) + 1)
+        place = Source(
+            file, line + before.count(b"\n"), len(before[start:].decode(errors="replace")) + 1
+        )
         hint = "save the file as UTF-8"
         if line == 1 and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return _refuse("The file is UTF-16, not UTF-8.", hint, Source(file, 1, 1))
@@ -110,18 +113,30 @@ def forbidden(text: str, file: str, line: int, *, bom: bool = False) -> Iterator
         start, character = match.start(), match[0]
         if bom and line == 1 and start == 0 and character == "\ufeff":
             continue
-        place = Source(file, line + text.count("\n", 0, start),
-                       start - text.rfind("\n", 0, start))
+        place = Source(file, line + text.count("\n", 0, start), start - text.rfind("\n", 0, start))
         if character == "\ufeff" and place.line == place.column == 1:
-            yield error("byte-order-mark", "The file begins with a byte order mark.",
-                        hint="save it as UTF-8 without a byte order mark", source=place)
+            yield error(
+                "byte-order-mark",
+                "The file begins with a byte order mark.",
+                hint="save it as UTF-8 without a byte order mark",
+                source=place,
+            )
         elif character == "\r":
-            yield error("line-end", "A carriage return stands alone.",
-                        hint="end lines with LF or CRLF", source=place)
+            yield error(
+                "line-end",
+                "A carriage return stands alone.",
+                hint="end lines with LF or CRLF",
+                source=place,
+            )
         else:
-            yield error("control-character", f"The character {named(character)} is not allowed.",
-                        detail="Control, direction and line separator characters can make a text "
-                               "look other than it is.", hint="remove it", source=place)
+            yield error(
+                "control-character",
+                f"The character {named(character)} is not allowed.",
+                detail="Control, direction and line separator characters can make a text "
+                "look other than it is.",
+                hint="remove it",
+                source=place,
+            )
 
 
 def placed(text: str, line: int) -> Iterator[tuple[int, int, str]]:

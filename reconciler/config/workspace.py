@@ -35,8 +35,18 @@ Path_ = tuple[Any, ...]
 _KEYS: Mapping[str, frozenset[str]] = {
     "sqlite": frozenset({"path"}),
     "postgres": frozenset({"url", "schema"}),
-    "http": frozenset({"address", "update_method", "lock_address", "lock_method",
-                       "unlock_address", "unlock_method", "username", "password"}),
+    "http": frozenset(
+        {
+            "address",
+            "update_method",
+            "lock_address",
+            "lock_method",
+            "unlock_address",
+            "unlock_method",
+            "username",
+            "password",
+        }
+    ),
     "object": frozenset({"url"}),
 }
 _NEEDED: Mapping[str, str] = {"postgres": "url", "http": "address", "object": "url"}
@@ -53,10 +63,11 @@ def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Work
 
     def tell(path: Path_, id: str, summary: str, hint: str = "", detail: str = "") -> None:
         # What the schema refuses is told once; so is a key that is missing.
-        if not any(path[:len(one)] == one for one in wrong):
+        if not any(path[: len(one)] == one for one in wrong):
             line, column = built.place(path, id) or (1, 1)
-            findings.append(error(id, summary, hint=hint, detail=detail,
-                                  source=Source(WORKSPACE, line, column)))
+            findings.append(
+                error(id, summary, hint=hint, detail=detail, source=Source(WORKSPACE, line, column))
+            )
 
     value = typed(built.value, "workspace")
     told = []
@@ -75,8 +86,11 @@ def _read(root: Path, findings: list[Diagnostic]) -> Built:
     """Return the whole file with its places. Raises ConfigError where it cannot be read."""
     path = root / WORKSPACE
     if not path.exists() and not path.is_symlink():
-        raise ConfigError.of("no-workspace", f"There is no {WORKSPACE} in {root}.",
-                             hint="run reconciler init, or pass --chdir DIR")
+        raise ConfigError.of(
+            "no-workspace",
+            f"There is no {WORKSPACE} in {root}.",
+            hint="run reconciler init, or pass --chdir DIR",
+        )
     value: dict[str, Any] = {}
     whole = Built(value, {}, {(): (1, 1)})
     try:
@@ -111,21 +125,31 @@ def _join(whole: Built, name: str, reader: Reader, part: Built, key: yaml.Scalar
 
 def _sound(value: Any, wrong: list[Path_]) -> dict[str, Any]:
     """Return the value without the parts that the schema refuses."""
+
     def prune(part: Any, path: Path_) -> Any:
         if isinstance(part, dict):
-            return {key: prune(inner, (*path, key)) for key, inner in part.items()
-                    if (*path, key) not in wrong}
+            return {
+                key: prune(inner, (*path, key))
+                for key, inner in part.items()
+                if (*path, key) not in wrong
+            }
         if isinstance(part, list):
-            return [prune(inner, (*path, n)) for n, inner in enumerate(part)
-                    if (*path, n) not in wrong]
+            return [
+                prune(inner, (*path, n)) for n, inner in enumerate(part) if (*path, n) not in wrong
+            ]
         return part
 
     pruned: dict[str, Any] = prune(value, ()) if isinstance(value, dict) else {}
     return pruned
 
 
-def _workspace(root: Path, value: dict[str, Any], built: Built,
-               capabilities: Callable[[str], Capabilities | None], tell: Tell) -> Workspace:
+def _workspace(
+    root: Path,
+    value: dict[str, Any],
+    built: Built,
+    capabilities: Callable[[str], Capabilities | None],
+    tell: Tell,
+) -> Workspace:
     apps = {}
     for name, settings in (value.get("providers") or {}).items():
         if isinstance(settings, dict) and (made := app(name, settings, capabilities, tell)):
@@ -133,12 +157,16 @@ def _workspace(root: Path, value: dict[str, Any], built: Built,
             apps[name] = replace(made, source=Source(WORKSPACE, line, column))
     globs, adopts = _globs(value.get("accounts"), tell)
     return Workspace(
-        name=str(value.get("workspace", "")), root=str(root.resolve()), apps=apps,
-        accounts=globs, state=_state(value.get("state") or {}, tell),
+        name=str(value.get("workspace", "")),
+        root=str(root.resolve()),
+        apps=apps,
+        accounts=globs,
+        state=_state(value.get("state") or {}, tell),
         secrets=_secrets(value.get("secrets") or {}, tell),
         on_absent=value.get("on_absent", "forget"),
         limits=_limits(value.get("limits") or {}),
-        rules=tuple(_rules(value.get("rules") or [], built, tell)), adopts=adopts,
+        rules=tuple(_rules(value.get("rules") or [], built, tell)),
+        adopts=adopts,
     )
 
 
@@ -152,11 +180,19 @@ def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if not isinstance(glob, str):
             continue
         if leaves(glob):
-            tell(("accounts", position), "outside", f"The glob {glob[:80]} leaves the workspace.",
-                 "write a path beneath the workspace, with /")
+            tell(
+                ("accounts", position),
+                "outside",
+                f"The glob {glob[:80]} leaves the workspace.",
+                "write a path beneath the workspace, with /",
+            )
         elif any("**" in part and part != "**" for part in PurePosixPath(glob).parts):
-            tell(("accounts", position), "bad-glob", "** stands beside other characters.",
-                 "write ** as a whole part of the path: accounts/**/*.yaml")
+            tell(
+                ("accounts", position),
+                "bad-glob",
+                "** stands beside other characters.",
+                "write ** as a whole part of the path: accounts/**/*.yaml",
+            )
         globs.append(glob)
         if isinstance(entry, dict) and entry.get("adopt"):
             adopts.append(glob)
@@ -175,12 +211,20 @@ def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
     backend = str(value.get("backend", "sqlite"))
     allowed = _KEYS.get(backend, frozenset())
     for key in value.keys() - allowed - {"backend", "ephemeral"}:
-        tell(("state", key), "unknown-key", f"The backend {backend} has no setting {key}.",
-             f"it has: {', '.join(sorted(allowed))}")
+        tell(
+            ("state", key),
+            "unknown-key",
+            f"The backend {backend} has no setting {key}.",
+            f"it has: {', '.join(sorted(allowed))}",
+        )
     needed = _NEEDED.get(backend)
     if needed and needed not in value:
-        tell(("state",), "missing-key", f"The backend {backend} needs {needed}.",
-             f"add {needed}: here")
+        tell(
+            ("state",),
+            "missing-key",
+            f"The backend {backend} needs {needed}.",
+            f"add {needed}: here",
+        )
     options: dict[str, Any] = {}
     for key, text in value.items():
         if key not in allowed or key == "path":
@@ -190,21 +234,37 @@ def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
         if is_reference(text) and not (local and text.startswith("file://")):
             options[key] = _secret(text, ("state", key), tell)
         elif key == "password" or _PASSWORD.search(text):
-            tell(("state", key), "literal-secret", "A password is written out here.",
-                 "write a reference: env:NAME")
+            tell(
+                ("state", key),
+                "literal-secret",
+                "A password is written out here.",
+                "write a reference: env:NAME",
+            )
         elif local and not text.startswith(_OBJECT):
-            tell(("state", key), "bad-url", "This is no address of an object store.",
-                 f"begin with {', '.join(_OBJECT)}")
-    return StateSettings(backend, str(value.get("path", ".reconciler/state.db")),
-                         bool(value.get("ephemeral", False)), options)
+            tell(
+                ("state", key),
+                "bad-url",
+                "This is no address of an object store.",
+                f"begin with {', '.join(_OBJECT)}",
+            )
+    return StateSettings(
+        backend,
+        str(value.get("path", ".reconciler/state.db")),
+        bool(value.get("ephemeral", False)),
+        options,
+    )
 
 
 def _secrets(value: dict[str, Any], tell: Tell) -> SecretSettings:
     allow = tuple(one for one in value.get("allow") or [] if isinstance(one, str))
     for position, glob in enumerate(allow):
         if glob.startswith("file:") and leaves(glob[5:]):
-            tell(("secrets", "allow", position), "outside", f"{glob[:80]} leaves the workspace.",
-                 "write a path beneath the workspace")
+            tell(
+                ("secrets", "allow", position),
+                "outside",
+                f"{glob[:80]} leaves the workspace.",
+                "write a path beneath the workspace",
+            )
     key = value.get("fingerprint_key")
     made = _secret(key, ("secrets", "fingerprint_key"), tell) if isinstance(key, str) else None
     return SecretSettings(allow, made)
@@ -226,21 +286,39 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
         path = ("rules", position)
         effects = [name for name in _EFFECTS if name in written]
         if written["id"] in seen:
-            tell((*path, "id"), "duplicate-key", f"The rule {written['id']} stands twice.",
-                 "give it another id")
+            tell(
+                (*path, "id"),
+                "duplicate-key",
+                f"The rule {written['id']} stands twice.",
+                "give it another id",
+            )
         seen.add(written["id"])
         if len(effects) != 1:
-            tell(path, "bad-rule", "A rule has exactly one effect.",
-                 f"write one of {', '.join(_EFFECTS)}")
+            tell(
+                path,
+                "bad-rule",
+                "A rule has exactly one effect.",
+                f"write one of {', '.join(_EFFECTS)}",
+            )
             continue
         for field, condition in (written.get("require") or {}).items():
             try:
                 re.compile(condition.get("pattern", ""))
             except re.error as wrong:
-                tell((*path, "require", field, "pattern"), "bad-form",
-                     f"This is no regular expression: {wrong}.", "check its brackets")
+                tell(
+                    (*path, "require", field, "pattern"),
+                    "bad-form",
+                    f"This is no regular expression: {wrong}.",
+                    "check its brackets",
+                )
         when = written.get("when") or {}
         line, column = built.place(path) or (0, 0)
         effect: Any = effects[0]
-        yield Rule(written["id"], tuple(when.get("action") or ()), dict(when.get("match") or {}),
-                   effect, written[effect], Source(WORKSPACE, line, column))
+        yield Rule(
+            written["id"],
+            tuple(when.get("action") or ()),
+            dict(when.get("match") or {}),
+            effect,
+            written[effect],
+            Source(WORKSPACE, line, column),
+        )

@@ -16,9 +16,11 @@ def checksum(credentials: Credentials, now: float, nonce: str) -> Signed:
     """
     current = str(int(now))
     text = f"{credentials.values['app_secret']}{nonce}{current}"
-    return Signed(headers={
-        "AppKey": credentials.values["app_key"],
-        "Nonce": nonce,
-        "CurTime": current,
-        "CheckSum": hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
-    })
+    return Signed(
+        headers={
+            "AppKey": credentials.values["app_key"],
+            "Nonce": nonce,
+            "CurTime": current,
+            "CheckSum": hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
+        }
+    )

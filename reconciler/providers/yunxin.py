@@ -40,37 +40,67 @@ CAPABILITIES: Final = Capabilities(
     title="NetEase Yunxin, IM server API v2",
     id=IdRule(
         # A path of dots alone would leave the API's path, so it is no id.
-        re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"), 32, "characters", folds=True,
+        re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
+        32,
+        "characters",
+        folds=True,
         words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
     ),
-    fields=MappingProxyType({
-        "profile.name": _text(64),
-        "profile.avatar": _text(1024, "a URL; checked by the vendor's anti-spam"),
-        "profile.sign": _text(256),
-        "profile.email": _text(64),
-        "profile.birthday": _text(16),
-        "profile.mobile": _text(32, "outside mainland China with its country code"),
-        "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_REGISTER),
-        "profile.extension": _text(1024),
-        **{f"configuration.{name}": Field(Support.NATIVE, False, source=_REGISTER)
-           for name in ("p2p_chat_banned", "team_chat_banned", "chatroom_chat_banned",
-                        "qchat_chat_banned")},
-        _PUSH: Field(Support.NATIVE, True, source=_SDK,
-                     note="the vendor takes it only after the account's first login"),
-        "banned": Field(Support.NATIVE, False, source=_SDK),
-        "banned.kick": Field(Support.NATIVE, True, source=_SDK),
-        "banned.notify": Field(Support.NATIVE, None, 256, source=_SDK),
-        "token": Field(Support.UNREADABLE, None, 128, source=_REGISTER,
-                       note="never given back; version or keyed fingerprint tells a change"),
-    }),
-    regions=MappingProxyType({
-        "china": "https://open.yunxinapi.com", "singapore": "https://open-sg.yunxinapi.com",
-    }),
-    calls=MappingProxyType({
-        "create": ("create",), "profile": ("update_user",), "configuration": ("update_account",),
-        "token": ("update_account",), _PUSH: ("push_config",), "block": ("disable",),
-        "unblock": ("disable",), "read": ("get_accounts", "get_users"),
-    }),
+    fields=MappingProxyType(
+        {
+            "profile.name": _text(64),
+            "profile.avatar": _text(1024, "a URL; checked by the vendor's anti-spam"),
+            "profile.sign": _text(256),
+            "profile.email": _text(64),
+            "profile.birthday": _text(16),
+            "profile.mobile": _text(32, "outside mainland China with its country code"),
+            "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_REGISTER),
+            "profile.extension": _text(1024),
+            **{
+                f"configuration.{name}": Field(Support.NATIVE, False, source=_REGISTER)
+                for name in (
+                    "p2p_chat_banned",
+                    "team_chat_banned",
+                    "chatroom_chat_banned",
+                    "qchat_chat_banned",
+                )
+            },
+            _PUSH: Field(
+                Support.NATIVE,
+                True,
+                source=_SDK,
+                note="the vendor takes it only after the account's first login",
+            ),
+            "banned": Field(Support.NATIVE, False, source=_SDK),
+            "banned.kick": Field(Support.NATIVE, True, source=_SDK),
+            "banned.notify": Field(Support.NATIVE, None, 256, source=_SDK),
+            "token": Field(
+                Support.UNREADABLE,
+                None,
+                128,
+                source=_REGISTER,
+                note="never given back; version or keyed fingerprint tells a change",
+            ),
+        }
+    ),
+    regions=MappingProxyType(
+        {
+            "china": "https://open.yunxinapi.com",
+            "singapore": "https://open-sg.yunxinapi.com",
+        }
+    ),
+    calls=MappingProxyType(
+        {
+            "create": ("create",),
+            "profile": ("update_user",),
+            "configuration": ("update_account",),
+            "token": ("update_account",),
+            _PUSH: ("push_config",),
+            "block": ("disable",),
+            "unblock": ("disable",),
+            "read": ("get_accounts", "get_users"),
+        }
+    ),
     rates=MappingProxyType({"": 100.0}),
     batch=MappingProxyType({"read": 100, "create": 1}),
     waits=("profile.", "configuration.", "token"),
@@ -79,19 +109,38 @@ CAPABILITIES: Final = Capabilities(
     penalty=10.0,
 )
 
-_WHY: Final = MappingProxyType({
-    "102404": Why.MISSING, "103404": Why.MISSING, "102405": Why.EXISTS, "102422": Why.BANNED,
-    "102434": Why.QUOTA, "416": Why.THROTTLED, "449": Why.RETRY, "102449": Why.RETRY,
-    "398": Why.RETRY, "403": Why.AUTH, "315": Why.AUTH, "101301": Why.AUTH, "101302": Why.AUTH,
-    "101303": Why.AUTH, "101304": Why.AUTH, "101305": Why.AUTH,
-})
+_WHY: Final = MappingProxyType(
+    {
+        "102404": Why.MISSING,
+        "103404": Why.MISSING,
+        "102405": Why.EXISTS,
+        "102422": Why.BANNED,
+        "102434": Why.QUOTA,
+        "416": Why.THROTTLED,
+        "449": Why.RETRY,
+        "102449": Why.RETRY,
+        "398": Why.RETRY,
+        "403": Why.AUTH,
+        "315": Why.AUTH,
+        "101301": Why.AUTH,
+        "101302": Why.AUTH,
+        "101303": Why.AUTH,
+        "101304": Why.AUTH,
+        "101305": Why.AUTH,
+    }
+)
 """Codes that the vendor answers before it executes anything, by what follows from them."""
 
 _REFUSED: Final = frozenset({"404", "414", "463", "102301", "102421", "102426", "103451"})
 """Other codes by which the vendor refuses a call without executing it."""
 
-_FLAGS = ("p2p_chat_banned", "team_chat_banned", "chatroom_chat_banned", "qchat_chat_banned",
-          "push_enabled_when_desktop_online")
+_FLAGS = (
+    "p2p_chat_banned",
+    "team_chat_banned",
+    "chatroom_chat_banned",
+    "qchat_chat_banned",
+    "push_enabled_when_desktop_online",
+)
 
 
 class Yunxin:
@@ -133,7 +182,8 @@ class Yunxin:
             flags = _mapping(item, "configuration")
             enabled = flags.get("enabled")
             found[item["account_id"]] = Observed(
-                exists=True, banned=not enabled if isinstance(enabled, bool) else None,
+                exists=True,
+                banned=not enabled if isinstance(enabled, bool) else None,
                 configuration={name: flags[name] for name in _FLAGS if name in flags},
             )
         for item in _listed(accounts, "failed_list", ids):
@@ -167,13 +217,15 @@ class Yunxin:
                 body["configuration"] = flags
             if token := document.get("token"):
                 body["token"] = token["value"]
-            answer = yield Request("create", "POST", "/im/v2/accounts", body=body,
-                                   account_ids=(account_id,))
+            answer = yield Request(
+                "create", "POST", "/im/v2/accounts", body=body, account_ids=(account_id,)
+            )
             outcomes[account_id] = _outcome(answer, account_id, waiting=() if push else (_PUSH,))
         return outcomes
 
-    def update(self, account_id: str, fields: Mapping[str, Any],
-               token: Reference | None) -> Call[Outcome]:
+    def update(
+        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+    ) -> Call[Outcome]:
         """Set flags and token with one call, the push switch and the profile with one each."""
         done: tuple[str, ...] = ()
         waiting: tuple[str, ...] = ()
@@ -207,17 +259,29 @@ def _path(account_id: str, room: str = "accounts", action: str = "") -> str:
 
 
 def _batch(api: str, path: str, ids: Sequence[str]) -> Request:
-    return Request(api, "GET", path, query={"account_ids": ",".join(ids)}, mutates=False,
-                   account_ids=tuple(ids))
+    return Request(
+        api,
+        "GET",
+        path,
+        query={"account_ids": ",".join(ids)},
+        mutates=False,
+        account_ids=tuple(ids),
+    )
 
 
 def _switch(account_id: str, body: Mapping[str, Any]) -> Request:
-    return Request("disable", "PATCH", _path(account_id, action="/actions/disable"), body=body,
-                   account_ids=(account_id,))
+    return Request(
+        "disable",
+        "PATCH",
+        _path(account_id, action="/actions/disable"),
+        body=body,
+        account_ids=(account_id,),
+    )
 
 
-def _updates(account_id: str, fields: Mapping[str, Any],
-             token: Reference | None) -> Iterator[tuple[Request, tuple[str, ...]]]:
+def _updates(
+    account_id: str, fields: Mapping[str, Any], token: Reference | None
+) -> Iterator[tuple[Request, tuple[str, ...]]]:
     """Yield the calls of an update, each with the paths that it sets."""
     flags = tuple(path for path in fields if path.startswith("configuration.") and path != _PUSH)
     profile = tuple(path for path in fields if path.startswith("profile."))
@@ -227,16 +291,34 @@ def _updates(account_id: str, fields: Mapping[str, Any],
     if token is not None:
         body["token"] = token
     if body:
-        yield (Request("update_account", "PATCH", _path(account_id), body=body,
-                       account_ids=(account_id,)), flags + (("token",) if token else ()))
+        yield (
+            Request(
+                "update_account", "PATCH", _path(account_id), body=body, account_ids=(account_id,)
+            ),
+            flags + (("token",) if token else ()),
+        )
     if profile:
-        yield (Request("update_user", "PATCH", _path(account_id, "users"),
-                       body={path.partition(".")[2]: fields[path] for path in profile},
-                       account_ids=(account_id,)), profile)
+        yield (
+            Request(
+                "update_user",
+                "PATCH",
+                _path(account_id, "users"),
+                body={path.partition(".")[2]: fields[path] for path in profile},
+                account_ids=(account_id,),
+            ),
+            profile,
+        )
     if _PUSH in fields:
-        yield (Request("push_config", "PATCH", _path(account_id, action="/actions/push_config"),
-                       body={"push_enabled_when_desktop_online": fields[_PUSH]},
-                       account_ids=(account_id,)), (_PUSH,))
+        yield (
+            Request(
+                "push_config",
+                "PATCH",
+                _path(account_id, action="/actions/push_config"),
+                body={"push_enabled_when_desktop_online": fields[_PUSH]},
+                account_ids=(account_id,),
+            ),
+            (_PUSH,),
+        )
 
 
 def _push_waits(answer: Answer, wanted: bool) -> bool:
@@ -244,12 +326,15 @@ def _push_waits(answer: Answer, wanted: bool) -> bool:
     if answer.verdict.result is Result.REJECTED:
         return answer.verdict.code in ("414", "102301")
     held = _mapping(_mapping(answer.data, "data"), "configuration")
-    return (answer.verdict.result is Result.CONFIRMED
-            and held.get("push_enabled_when_desktop_online", wanted) != wanted)
+    return (
+        answer.verdict.result is Result.CONFIRMED
+        and held.get("push_enabled_when_desktop_online", wanted) != wanted
+    )
 
 
-def _outcome(answer: Answer, account_id: str, *, enabled: bool | None = None,
-             waiting: tuple[str, ...] = ()) -> Outcome:
+def _outcome(
+    answer: Answer, account_id: str, *, enabled: bool | None = None, waiting: tuple[str, ...] = ()
+) -> Outcome:
     """Return the outcome of one call; a success about another account is no success."""
     verdict = answer.verdict
     data = _mapping(answer.data, "data")

@@ -13,8 +13,9 @@ from reconciler.workspace import StateSettings
 BACKENDS = ("sqlite",)
 
 
-def open_store(settings: StateSettings, root: Path, workspace: str,
-               *, clock: Callable[[], float] = time.time) -> Store:
+def open_store(
+    settings: StateSettings, root: Path, workspace: str, *, clock: Callable[[], float] = time.time
+) -> Store:
     """Open the store that the settings name; a relative path is beneath `root`.
 
     `clock` returns seconds since 1970. Nothing is created before the lock is taken. Raises
@@ -25,8 +26,10 @@ def open_store(settings: StateSettings, root: Path, workspace: str,
 
         return SqliteStore(root / settings.path, workspace, clock=clock)
     raise StateError.of(
-        "unknown-backend", f"the state backend {settings.backend!r} is not known to this version",
-        hint=f"This version has: {', '.join(BACKENDS)}.")
+        "unknown-backend",
+        f"the state backend {settings.backend!r} is not known to this version",
+        hint=f"This version has: {', '.join(BACKENDS)}.",
+    )
 
 
 def set_aside(settings: StateSettings, root: Path) -> Path:

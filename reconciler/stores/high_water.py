@@ -44,8 +44,7 @@ def read_mark(path: Path) -> Mark | None:
             shape = loads(file.read(_LIMIT))
             if not isinstance(shape, dict):
                 raise ValueError("it is no JSON object")
-            return Mark(str(shape["lineage"]), int(shape["serial"]),
-                        bytes.fromhex(shape["digest"]))
+            return Mark(str(shape["lineage"]), int(shape["serial"]), bytes.fromhex(shape["digest"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(place, f"its content is not a mark: {error}") from error
 
@@ -82,7 +81,9 @@ def sync_folder(folder: Path) -> None:
 
 def _unreadable(place: Path, why: str) -> Exception:
     return StateError.of(
-        "state-mark-unreadable", f"{place}: the high-water mark of the state cannot be read",
+        "state-mark-unreadable",
+        f"{place}: the high-water mark of the state cannot be read",
         detail=f"{why[:1].upper()}{why[1:]}.",
         hint=f"Make it readable again; or, sure that the state beside it is the newest, "
-             f"delete {place}.")
+        f"delete {place}.",
+    )

@@ -69,9 +69,16 @@ class SqliteStore:
     seconds; `connect` makes connections as sqlite3.connect does.
     """
 
-    def __init__(self, path: Path, workspace: str, *, clock: Callable[[], float] = time.time,
-                 connect: Connect = sqlite3.connect, lease: float = LEASE_SECONDS,
-                 sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        path: Path,
+        workspace: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        connect: Connect = sqlite3.connect,
+        lease: float = LEASE_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._file = SqliteFile(path.absolute(), workspace, connect, steps_of_this_version())
         self._clock = clock
         self._lease = lease
@@ -112,9 +119,13 @@ class SqliteStore:
             if connection is None:
                 return
             for chunk in chunks(addresses):
-                yield from map(to_record, connection.execute(
-                    "SELECT * FROM accounts WHERE address IN (SELECT value FROM json_each(?))",
-                    listed(chunk)).fetchall())
+                yield from map(
+                    to_record,
+                    connection.execute(
+                        "SELECT * FROM accounts WHERE address IN (SELECT value FROM json_each(?))",
+                        listed(chunk),
+                    ).fetchall(),
+                )
 
     def everything(self) -> Iterator[Record]:
         """Yield every record, sorted by address; verified as `index` is."""
@@ -160,9 +171,13 @@ class SqliteStore:
             meta = read_meta(connection)
             found = 0
             runs: dict[str, Run] = {}
-            rows = connection.execute("SELECT * FROM journal ORDER BY seq") if address is None \
+            rows = (
+                connection.execute("SELECT * FROM journal ORDER BY seq")
+                if address is None
                 else connection.execute(
-                    "SELECT * FROM journal WHERE address = ? ORDER BY seq", (address,))
+                    "SELECT * FROM journal WHERE address = ? ORDER BY seq", (address,)
+                )
+            )
             for row in rows:
                 found += number(row[-1])
                 entry = _entry(connection, row, runs)
@@ -224,8 +239,11 @@ class SqliteStore:
         """
         if self._file.inode() is None:
             raise _not_locked(self._file.path)
-        with (told(self._file.path), closing(self._writable()) as connection,
-              transaction(connection)):
+        with (
+            told(self._file.path),
+            closing(self._writable()) as connection,
+            transaction(connection),
+        ):
             held = read_lock(connection)
             if not held.id:
                 raise _not_locked(self._file.path)
@@ -302,12 +320,22 @@ class SqliteStore:
     def _note_broken(self, connection: sqlite3.Connection, held: Held, run: Run) -> None:
         meta = read_meta(connection)
         lock = held.told()
-        shape = {"action": "force-unlock", "lock": {
-            "id": lock.id, "holder": held.name, "host": held.host, "pid": held.pid,
-            "operation": held.operation, "acquired_at": lock.acquired_at, "fence": lock.fence}}
+        shape = {
+            "action": "force-unlock",
+            "lock": {
+                "id": lock.id,
+                "holder": held.name,
+                "host": held.host,
+                "pid": held.pid,
+                "operation": held.operation,
+                "acquired_at": lock.acquired_at,
+                "fence": lock.fence,
+            },
+        }
         add_run(connection, run)
-        row = told_row(next_seq(connection), run.id, held.fence, "", canonical(shape),
-                       moment(self._clock()))
+        row = told_row(
+            next_seq(connection), run.id, held.fence, "", canonical(shape), moment(self._clock())
+        )
         add_journal(connection, [row])
         write_meta(connection, replace(meta, told=meta.told + number(row[-1])))
         clear(connection, replace(held, fence=held.fence + 1))
@@ -316,14 +344,22 @@ class SqliteStore:
 def _entry(connection: sqlite3.Connection, row: Row, runs: dict[str, Run]) -> Entry:
     """Return the line of history of a journal row; `runs` are those already read."""
     _, _, run, _, address, action, _, status, code, message, started_at, ended_at = opened(
-        row, f"line {row[0]} of the journal")
+        row, f"line {row[0]} of the journal"
+    )
     if run not in runs:
         kept = connection.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
         if kept is None:
             raise Broken(f"the run {run} is missing")
         runs[run] = to_run(kept)
-    return Entry(ended_at or started_at, runs[run], Address(address), json.loads(action),
-                 Status(status), code, message)
+    return Entry(
+        ended_at or started_at,
+        runs[run],
+        Address(address),
+        json.loads(action),
+        Status(status),
+        code,
+        message,
+    )
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

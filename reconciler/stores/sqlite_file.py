@@ -22,14 +22,40 @@ from reconciler.stores.sqlite_rows import Broken, Meta, link, read_meta, stored,
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 BUSY_SECONDS: Final = 10.0
-_SETTINGS: Final = ("PRAGMA foreign_keys = ON", "PRAGMA trusted_schema = OFF",
-                    "PRAGMA cell_size_check = ON", "PRAGMA synchronous = FULL")
+_SETTINGS: Final = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA synchronous = FULL",
+)
 # A reader leaves out the journal: it only grows, and what is read of it carries seals and sums.
 _CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs")
-_NETWORK: Final = frozenset((
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "glusterfs", "lustre", "gpfs",
-    "beegfs", "ncpfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.davfs", "fuse.s3fs",
-    "fuse.rclone", "fuse.ceph", "fuse.gcsfuse", "fuse.blobfuse2"))
+_NETWORK: Final = frozenset(
+    (
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "smb2",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ncpfs",
+        "davfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.davfs",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.ceph",
+        "fuse.gcsfuse",
+        "fuse.blobfuse2",
+    )
+)
 
 
 @contextmanager
@@ -43,16 +69,19 @@ def told(path: Path) -> Iterator[None]:
         raise _failure(path, error) from error
     except OSError as error:
         raise StateError.of(
-            "state-io", f"{path}: the state cannot be used: {error.strerror or error}",
-            hint="Nothing that was acknowledged is lost; repair the cause and run again."
+            "state-io",
+            f"{path}: the state cannot be used: {error.strerror or error}",
+            hint="Nothing that was acknowledged is lost; repair the cause and run again.",
         ) from error
 
 
 def corrupt(path: Path, why: str) -> ReconcilerError:
     """Return the error for state that is not what was written."""
     return StateError.of(
-        "state-corrupt", f"{path}: the state is damaged: {why}",
-        hint="Restore a backup with `reconciler state restore FILE`; keep the damaged file aside.")
+        "state-corrupt",
+        f"{path}: the state is damaged: {why}",
+        hint="Restore a backup with `reconciler state restore FILE`; keep the damaged file aside.",
+    )
 
 
 def _failure(path: Path, error: sqlite3.Error) -> ReconcilerError:
@@ -61,16 +90,26 @@ def _failure(path: Path, error: sqlite3.Error) -> ReconcilerError:
         return corrupt(path, str(error))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StateError.of(
-            "state-busy", f"{path}: another process kept the state busy for {BUSY_SECONDS:.0f} s",
-            hint="Run again when it has ended.")
-    causes = {"SQLITE_FULL": "the disk or its quota is full", "SQLITE_IOERR": "the disk failed",
-              "SQLITE_READONLY": "it is read-only", "SQLITE_CANTOPEN": "it cannot be opened",
-              "SQLITE_CONSTRAINT": "a write contradicts what is recorded"}
-    cause = next((text for code, text in causes.items() if name.startswith(code)),
-                 "SQLite cannot use it")
+            "state-busy",
+            f"{path}: another process kept the state busy for {BUSY_SECONDS:.0f} s",
+            hint="Run again when it has ended.",
+        )
+    causes = {
+        "SQLITE_FULL": "the disk or its quota is full",
+        "SQLITE_IOERR": "the disk failed",
+        "SQLITE_READONLY": "it is read-only",
+        "SQLITE_CANTOPEN": "it cannot be opened",
+        "SQLITE_CONSTRAINT": "a write contradicts what is recorded",
+    }
+    cause = next(
+        (text for code, text in causes.items() if name.startswith(code)), "SQLite cannot use it"
+    )
     return StateError.of(
-        "state-io", f"{path}: the state cannot be used: {cause}", detail=f"SQLite says: {error}.",
-        hint="Nothing that was acknowledged is lost; repair the cause and run again.")
+        "state-io",
+        f"{path}: the state cannot be used: {cause}",
+        detail=f"SQLite says: {error}.",
+        hint="Nothing that was acknowledged is lost; repair the cause and run again.",
+    )
 
 
 def network_file_system(path: Path, mounts: str) -> str:
@@ -116,18 +155,28 @@ class SqliteFile:
             with told(self.path):
                 raise error from None
         if stat.S_ISLNK(found.st_mode):
-            self._refuse("state-symlink", "the state file is a symbolic link",
-                         "Name the file itself under `state.path`.")
+            self._refuse(
+                "state-symlink",
+                "the state file is a symbolic link",
+                "Name the file itself under `state.path`.",
+            )
         if not stat.S_ISREG(found.st_mode):
-            self._refuse("state-no-file", "the state is no regular file",
-                         "Name a file under `state.path`.")
+            self._refuse(
+                "state-no-file", "the state is no regular file", "Name a file under `state.path`."
+            )
         if found.st_mode & 0o022:
-            self._refuse("state-writable", "others may write the state file",
-                         f"Check who changed it, then run `chmod 600 {self.path}`.")
+            self._refuse(
+                "state-writable",
+                "others may write the state file",
+                f"Check who changed it, then run `chmod 600 {self.path}`.",
+            )
         if found.st_size == 0:
-            self._refuse("state-empty", "the state file has 0 bytes, so what it held is lost",
-                         "Restore a backup with `reconciler state restore FILE`; delete the file"
-                         " only if nothing was ever recorded in it.")
+            self._refuse(
+                "state-empty",
+                "the state file has 0 bytes, so what it held is lost",
+                "Restore a backup with `reconciler state restore FILE`; delete the file"
+                " only if nothing was ever recorded in it.",
+            )
         return found.st_dev, found.st_ino
 
     def _refuse(self, id: str, why: str, hint: str) -> NoReturn:
@@ -141,7 +190,8 @@ class SqliteFile:
                 "state-missing",
                 f"the state is missing; it was last seen at serial {mark.serial}",
                 f"Restore a backup with `reconciler state restore FILE`; or, to start with"
-                f" nothing recorded, delete {beside(self.path)}.")
+                f" nothing recorded, delete {beside(self.path)}.",
+            )
         return mark
 
     def refuse_network(self) -> None:
@@ -151,9 +201,12 @@ class SqliteFile:
         except OSError:
             return
         if kind := network_file_system(Path(os.path.realpath(self.path)), mounts):
-            self._refuse("state-network", f"the state is on a network file system ({kind})",
-                         "SQLite cannot lock there; name a local path under `state.path`, or"
-                         " use a backend made for many machines.")
+            self._refuse(
+                "state-network",
+                f"the state is on a network file system ({kind})",
+                "SQLite cannot lock there; name a local path under `state.path`, or"
+                " use a backend made for many machines.",
+            )
 
     def open(self) -> sqlite3.Connection:
         """Return a connection that only reads the existing file. Raises sqlite3.Error."""
@@ -179,8 +232,9 @@ class SqliteFile:
 
     def _connection(self, uri: str) -> sqlite3.Connection:
         # One thread at a time uses a connection; who that is may change.
-        return self.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None,
-                            check_same_thread=False)
+        return self.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
 
     def verify(self, connection: sqlite3.Connection, mark: Mark | None, *, write: bool) -> None:
         """Raise StateError or Broken unless the open file is this workspace's whole newest state.
@@ -190,13 +244,19 @@ class SqliteFile:
         """
         application = _pragma(connection, "application_id")
         if application != APPLICATION_ID:
-            self._refuse("state-foreign", "the file is a database of something else",
-                         "Name another file under `state.path`.")
+            self._refuse(
+                "state-foreign",
+                "the file is a database of something else",
+                "Name another file under `state.path`.",
+            )
         version = _pragma(connection, "user_version")
         if version > len(self.steps):
             self._refuse(
-                "state-newer", f"the state has schema version {version}, made by a newer"
-                f" reconciler; this one knows {len(self.steps)}", "Upgrade reconciler.")
+                "state-newer",
+                f"the state has schema version {version}, made by a newer"
+                f" reconciler; this one knows {len(self.steps)}",
+                "Upgrade reconciler.",
+            )
         if version < 1 or schema(connection) != _fresh(self.steps[:version]):
             raise Broken(f"its tables are not those of schema version {version}")
         for table in ("",) if write else _CHECKED:
@@ -207,27 +267,35 @@ class SqliteFile:
         meta = read_meta(connection)
         if meta.workspace != self.workspace:
             self._refuse(
-                "state-other-workspace", f"the state belongs to the workspace"
-                f" {meta.workspace!r}, not to {self.workspace!r}",
-                "A file holds one workspace; name another file under `state.path`.")
+                "state-other-workspace",
+                f"the state belongs to the workspace {meta.workspace!r}, not to {self.workspace!r}",
+                "A file holds one workspace; name another file under `state.path`.",
+            )
         _check_tip(connection, meta)
         if mark is not None:
             self._check_mark(connection, meta, mark)
 
     def _check_mark(self, connection: sqlite3.Connection, meta: Meta, mark: Mark) -> None:
         if meta.lineage != mark.lineage:
-            why = (f"the state has lineage {meta.lineage or '(none)'}, but {mark.lineage} was"
-                   f" seen here last")
+            why = (
+                f"the state has lineage {meta.lineage or '(none)'}, but {mark.lineage} was"
+                f" seen here last"
+            )
         elif meta.serial < mark.serial:
             why = f"the state is at serial {meta.serial}, but {mark.serial} was already seen here"
         elif _digest_of(connection, mark.serial) not in (None, mark.digest):
-            why = (f"the state is at serial {meta.serial}, but its serial {mark.serial} is not"
-                   f" the one that was seen here")
+            why = (
+                f"the state is at serial {meta.serial}, but its serial {mark.serial} is not"
+                f" the one that was seen here"
+            )
         else:
             return
-        self._refuse("state-rolled-back", f"rolled back: {why}",
-                     f"Put the newest file back or run `reconciler state restore FILE`; or, to go"
-                     f" on from this older state, delete {beside(self.path)}.")
+        self._refuse(
+            "state-rolled-back",
+            f"rolled back: {why}",
+            f"Put the newest file back or run `reconciler state restore FILE`; or, to go"
+            f" on from this older state, delete {beside(self.path)}.",
+        )
 
     def create(self) -> None:
         """Make the file with its tables unless it exists by now, whole or not at all.
@@ -278,8 +346,11 @@ class SqliteFile:
         version = _pragma(connection, "user_version")
         if version < len(self.steps):
             serial = read_meta(connection).serial
-            self.copy(self.path.with_name(
-                f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"))
+            self.copy(
+                self.path.with_name(
+                    f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"
+                )
+            )
             migrate(connection, self.steps)
 
     def newest(self, connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -307,9 +378,11 @@ class SqliteFile:
             try:
                 reserve(target)
             except FileExistsError:
-                raise StateError.of("state-backup-exists", f"{target} exists already",
-                                    hint="Name a new file: backups are never overwritten."
-                                    ) from None
+                raise StateError.of(
+                    "state-backup-exists",
+                    f"{target} exists already",
+                    hint="Name a new file: backups are never overwritten.",
+                ) from None
             try:
                 with told(self.path), closing(self.open()) as connection:
                     connection.execute("PRAGMA query_only = OFF")
@@ -326,8 +399,10 @@ def steps_of_this_version() -> Steps:
     """Return the SQL texts of the schema versions this version knows. Raises StateError."""
     if sqlite3.sqlite_version_info < (3, 37, 0):
         raise StateError.of(
-            "sqlite-too-old", f"SQLite {sqlite3.sqlite_version} is too old to keep state in",
-            hint="Use a Python with SQLite 3.37 or newer.")
+            "sqlite-too-old",
+            f"SQLite {sqlite3.sqlite_version} is too old to keep state in",
+            hint="Use a Python with SQLite 3.37 or newer.",
+        )
     return packaged()
 
 
@@ -366,7 +441,8 @@ def _check_tip(connection: sqlite3.Connection, meta: Meta) -> None:
     if meta.serial == 0:
         return
     row = connection.execute(
-        "SELECT digest, prev, content FROM serials WHERE serial = ?", (meta.serial,)).fetchone()
+        "SELECT digest, prev, content FROM serials WHERE serial = ?", (meta.serial,)
+    ).fetchone()
     if row is None:
         raise Broken(f"serial {meta.serial} is missing from the chain")
     kept, prev, content = row

@@ -34,13 +34,21 @@ class Held:
 
     def holds(self, now: float, host: str) -> bool:
         """Tell whether the holder still counts at `now`, asked on `host`."""
-        return bool(self.id) and now < self.expires and not (
-            self.host == host and gone(self.pid, self.birth))
+        return (
+            bool(self.id)
+            and now < self.expires
+            and not (self.host == host and gone(self.pid, self.birth))
+        )
 
     def told(self) -> Lock:
         """Return the lock as others see it."""
-        return Lock(self.id, Holder(self.name, self.host, self.pid, self.operation),
-                    moment(self.acquired), moment(self.expires), self.fence)
+        return Lock(
+            self.id,
+            Holder(self.name, self.host, self.pid, self.operation),
+            moment(self.acquired),
+            moment(self.expires),
+            self.fence,
+        )
 
 
 def birth(pid: int) -> str:
@@ -90,8 +98,9 @@ def read_lock(connection: sqlite3.Connection) -> Held:
 
 def _write(connection: sqlite3.Connection, held: Held) -> None:
     cells = astuple(held)
-    connection.execute("INSERT OR REPLACE INTO lock VALUES (1,?,?,?,?,?,?,?,?,?,?)",
-                       (*cells, seal(*cells)))
+    connection.execute(
+        "INSERT OR REPLACE INTO lock VALUES (1,?,?,?,?,?,?,?,?,?,?)", (*cells, seal(*cells))
+    )
 
 
 def take(connection: sqlite3.Connection, holder: Holder, now: float, lease: float) -> Held | None:
@@ -100,8 +109,17 @@ def take(connection: sqlite3.Connection, holder: Holder, now: float, lease: floa
         held = read_lock(connection)
         if held.holds(now, holder.host):
             return None
-        mine = Held(str(uuid.uuid4()), holder.name, holder.host, holder.pid, birth(holder.pid),
-                    holder.operation, float(now), float(now + lease), held.fence + 1)
+        mine = Held(
+            str(uuid.uuid4()),
+            holder.name,
+            holder.host,
+            holder.pid,
+            birth(holder.pid),
+            holder.operation,
+            float(now),
+            float(now + lease),
+            held.fence + 1,
+        )
         _write(connection, mine)
         return mine
 
@@ -118,20 +136,23 @@ def locked(held: Held) -> ReconcilerError:
         "state-locked",
         f"the state is locked by {held.name} on {held.host} (pid {held.pid}) for {held.operation}",
         detail=f"Lock {lock.id}, acquired_at {lock.acquired_at}, expires_at {lock.expires_at},"
-               f" fence {lock.fence}.",
+        f" fence {lock.fence}.",
         hint=f"Wait with --lock-timeout; or, sure that this run has ended, run `reconciler"
-             f" force-unlock {lock.id}`.")
+        f" force-unlock {lock.id}`.",
+    )
 
 
 def lost(held: Held) -> ReconcilerError:
     """Return the error for a holder that lost the lock."""
     lock = held.told()
     return Locked.of(
-        "state-lock-lost", f"this run has lost the state lock {lock.id} and must not write",
+        "state-lock-lost",
+        f"this run has lost the state lock {lock.id} and must not write",
         detail=f"Held by {held.name} on {held.host} (pid {held.pid}) for {held.operation},"
-               f" acquired_at {lock.acquired_at}, fence {lock.fence}; its lease ended or it was"
-               f" broken.",
-        hint="Run again: what is in doubt is settled first.")
+        f" acquired_at {lock.acquired_at}, fence {lock.fence}; its lease ended or it was"
+        f" broken.",
+        hint="Run again: what is in doubt is settled first.",
+    )
 
 
 class Lease:
@@ -141,8 +162,13 @@ class Lease:
     `clock` is the store's, in seconds since 1970.
     """
 
-    def __init__(self, held: Held, seconds: float, clock: Callable[[], float],
-                 connection: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self,
+        held: Held,
+        seconds: float,
+        clock: Callable[[], float],
+        connection: Callable[[], sqlite3.Connection],
+    ) -> None:
         self._held = held
         self._seconds = seconds
         self._clock = clock
@@ -187,7 +213,8 @@ class Lease:
         held = self._held
         row = connection.execute(
             "SELECT 1 FROM lock WHERE fence = ? AND id = ? AND expires > ?",
-            (held.fence, held.id, self._clock())).fetchone()
+            (held.fence, held.id, self._clock()),
+        ).fetchone()
         if row is None:
             self._lost = True
         if self._lost:

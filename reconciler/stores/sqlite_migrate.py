@@ -19,8 +19,10 @@ APPLICATION_ID: Final = 0x494D5243
 def packaged() -> Steps:
     """Return the SQL text of every schema version, from 1, as the package carries them."""
     folder = resources.files("reconciler.stores") / "migrations"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")),
-                   key=lambda file: file.name)
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".sql")),
+        key=lambda file: file.name,
+    )
     return tuple(file.read_text("utf-8") for file in files)
 
 
@@ -57,7 +59,8 @@ def migrate(connection: sqlite3.Connection, steps: Steps) -> None:
 def schema(connection: sqlite3.Connection) -> list[Any]:
     """Return the definitions of all tables and indexes, to compare two files' schemas by."""
     return connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
+    ).fetchall()
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -64,8 +64,7 @@ def stored(sum: int) -> bytes:
 
 def term(address: str, look: bytes | None) -> int:
     """Return what one account adds to the sum over the content."""
-    return int.from_bytes(
-        hashlib.sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
+    return int.from_bytes(hashlib.sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
 
 
 def link(prev: bytes, content: bytes, serial: int) -> bytes:
@@ -88,8 +87,16 @@ class Meta:
 
     def row(self) -> Row:
         """Return the cells of the row with their seal."""
-        cells = (self.workspace, self.lineage, self.serial, stored(self.content), self.tip,
-                 stored(self.doubt), stored(self.told), canonical(dict(self.apps)))
+        cells = (
+            self.workspace,
+            self.lineage,
+            self.serial,
+            stored(self.content),
+            self.tip,
+            stored(self.doubt),
+            stored(self.told),
+            canonical(dict(self.apps)),
+        )
         return (*cells, seal(*cells))
 
 
@@ -99,9 +106,18 @@ def read_meta(connection: sqlite3.Connection) -> Meta:
     if row is None:
         raise Broken("the row that names the state is missing")
     workspace, lineage, serial, content, tip, doubt, told, apps = opened(
-        row[1:], "the row that names the state")
-    return Meta(workspace, lineage, serial, number(content), tip, number(doubt), number(told),
-                json.loads(apps))
+        row[1:], "the row that names the state"
+    )
+    return Meta(
+        workspace,
+        lineage,
+        serial,
+        number(content),
+        tip,
+        number(doubt),
+        number(told),
+        json.loads(apps),
+    )
 
 
 def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
@@ -112,9 +128,13 @@ def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
 def body(record: Record) -> Body:
     """Return what makes two records equal: all but its version, time and run."""
     seen = record.observed
-    return (encode(record.document), int(record.banned),
-            canonical(seen.to_json()) if seen else None, record.token_key,
-            canonical(record.waiting))
+    return (
+        encode(record.document),
+        int(record.banned),
+        canonical(seen.to_json()) if seen else None,
+        record.token_key,
+        canonical(record.waiting),
+    )
 
 
 def body_of(row: Row) -> Body:
@@ -125,24 +145,49 @@ def body_of(row: Row) -> Body:
 def record_row(record: Record, body: Body, version: int, at: str, run: str) -> Row:
     """Return the sealed row of a record with this body that changed at `version`."""
     document, banned, observed, token_key, waiting = body
-    cells = (record.address, record.index_digest, document, banned, version, observed, token_key,
-             waiting, at, run)
+    cells = (
+        record.address,
+        record.index_digest,
+        document,
+        banned,
+        version,
+        observed,
+        token_key,
+        waiting,
+        at,
+        run,
+    )
     return (*cells, seal(*cells))
 
 
 def to_record(row: Row) -> Record:
     """Return the record of a sealed row. Raises Broken if the seal does not fit."""
     address, _, document, banned, version, observed, token_key, waiting, at, run = opened(
-        row, f"the record of {row[0]}")
-    return Record(Address(address), json.loads(document), bool(banned), version,
-                  Observed.from_json(json.loads(observed)) if observed is not None else None,
-                  token_key, at, run, tuple(json.loads(waiting)))
+        row, f"the record of {row[0]}"
+    )
+    return Record(
+        Address(address),
+        json.loads(document),
+        bool(banned),
+        version,
+        Observed.from_json(json.loads(observed)) if observed is not None else None,
+        token_key,
+        at,
+        run,
+        tuple(json.loads(waiting)),
+    )
 
 
 def run_row(run: Run) -> Row:
     """Return the sealed row of a run."""
-    cells = (run.id, run.operation, run.started_at, run.operator, run.fingerprint,
-             canonical(dict(run.context)))
+    cells = (
+        run.id,
+        run.operation,
+        run.started_at,
+        run.operator,
+        run.fingerprint,
+        canonical(dict(run.context)),
+    )
     return (*cells, seal(*cells))
 
 
@@ -155,5 +200,4 @@ def to_run(row: Row) -> Run:
 def to_intent(cells: Sequence[Any]) -> Intent:
     """Return the intent of the opened cells of a journal row."""
     _, id, run, _, address, action, known_absent, status, *_ = cells
-    return Intent(id, run, Address(address), json.loads(action), bool(known_absent),
-                  Status(status))
+    return Intent(id, run, Address(address), json.loads(action), bool(known_absent), Status(status))

@@ -62,8 +62,14 @@ class SqliteWriter:
     Use it from one thread; only `check` may be called from any.
     """
 
-    def __init__(self, file: SqliteFile, connection: sqlite3.Connection, lease: Lease,
-                 clock: Callable[[], float], moved: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        file: SqliteFile,
+        connection: sqlite3.Connection,
+        lease: Lease,
+        clock: Callable[[], float],
+        moved: Callable[[], None],
+    ) -> None:
         self._file = file
         self._inode = file.inode()
         self._connection = connection
@@ -99,10 +105,12 @@ class SqliteWriter:
             for provider, app in apps.items():
                 if meta.apps.get(provider, app) != app:
                     raise StateError.of(
-                        "state-other-app", f"the provider {provider} is recorded with the app"
+                        "state-other-app",
+                        f"the provider {provider} is recorded with the app"
                         f" {meta.apps[provider]}, not {app}",
                         hint="Put the recorded app back, or give the new app a provider name of"
-                             " its own.")
+                        " its own.",
+                    )
             if any(provider not in meta.apps for provider in apps):
                 write_meta(self._connection, replace(meta, apps={**meta.apps, **apps}))
 
@@ -113,9 +121,20 @@ class SqliteWriter:
             doubt = meta.doubt
             rows = []
             for seq, intent in enumerate(intents, next_seq(self._connection)):
-                cells = (seq, intent.id, intent.run, self._lease.fence, intent.address,
-                         canonical(dict(intent.action)), int(intent.known_absent),
-                         str(Status.INTENT), "", "", at, "")
+                cells = (
+                    seq,
+                    intent.id,
+                    intent.run,
+                    self._lease.fence,
+                    intent.address,
+                    canonical(dict(intent.action)),
+                    int(intent.known_absent),
+                    str(Status.INTENT),
+                    "",
+                    "",
+                    at,
+                    "",
+                )
                 rows.append((*cells, seal(*cells)))
                 doubt += number(rows[-1][-1])
             add_journal(self._connection, rows)
@@ -134,8 +153,14 @@ class SqliteWriter:
             for settlement in settlements:
                 before = rows.get(settlement.intent, ())
                 _demand_in_doubt(settlement.intent, before)
-                cells = (*before[:7], str(settlement.status), settlement.code,
-                         settlement.message[:MESSAGE_LIMIT], before[10], at)
+                cells = (
+                    *before[:7],
+                    str(settlement.status),
+                    settlement.code,
+                    settlement.message[:MESSAGE_LIMIT],
+                    before[10],
+                    at,
+                )
                 after = rows[settlement.intent] = (*cells, seal(*cells))
                 doubt -= number(before[-1])
                 if settlement.status in IN_DOUBT:
@@ -149,7 +174,8 @@ class SqliteWriter:
             self._connection.executemany(
                 "UPDATE journal SET status = ?, code = ?, message = ?, ended_at = ?, seal = ?"
                 " WHERE seq = ?",
-                ((row[7], row[8], row[9], row[11], row[12], row[0]) for row in rows.values()))
+                ((row[7], row[8], row[9], row[11], row[12], row[0]) for row in rows.values()),
+            )
             meta, _ = self._put(replace(meta, doubt=doubt, told=done), pending, at)
             write_meta(self._connection, meta)
 
@@ -167,9 +193,12 @@ class SqliteWriter:
                 return
             kept = {"action": operation, "version": meta.serial}
             shapes = canonical(kept), canonical({**kept, "forgotten": True})
-            rows = [told_row(seq, self._run, self._lease.fence, address,
-                             shapes[pending[address] is None], at)
-                    for seq, address in enumerate(changed, next_seq(self._connection))]
+            rows = [
+                told_row(
+                    seq, self._run, self._lease.fence, address, shapes[pending[address] is None], at
+                )
+                for seq, address in enumerate(changed, next_seq(self._connection))
+            ]
             done = meta.told + sum(number(row[-1]) for row in rows)
             add_journal(self._connection, rows)
             write_meta(self._connection, replace(meta, told=done))
@@ -230,8 +259,8 @@ class SqliteWriter:
         rows: dict[str, Row] = {}
         for chunk in chunks(settlement.intent for settlement in settlements):
             for row in self._connection.execute(
-                    "SELECT * FROM journal WHERE id IN (SELECT value FROM json_each(?))",
-                    listed(chunk)):
+                "SELECT * FROM journal WHERE id IN (SELECT value FROM json_each(?))", listed(chunk)
+            ):
                 opened(row, f"the intent {row[1]}")
                 rows[row[1]] = row
         return rows
@@ -243,9 +272,12 @@ class SqliteWriter:
         changed: list[Address] = []
         for chunk in chunks(pending):
             rows: dict[str, Row] = {
-                row[0]: row for row in self._connection.execute(
+                row[0]: row
+                for row in self._connection.execute(
                     "SELECT * FROM accounts WHERE address IN (SELECT value FROM json_each(?))",
-                    listed(chunk))}
+                    listed(chunk),
+                )
+            }
             written: list[Row] = []
             dropped: list[tuple[Address]] = []
             for address in chunk:
@@ -267,7 +299,8 @@ class SqliteWriter:
                     content -= term(address, before[1])
                 changed.append(address)
             self._connection.executemany(
-                "INSERT OR REPLACE INTO accounts VALUES (?,?,?,?,?,?,?,?,?,?,?)", written)
+                "INSERT OR REPLACE INTO accounts VALUES (?,?,?,?,?,?,?,?,?,?,?)", written
+            )
             self._connection.executemany("DELETE FROM accounts WHERE address = ?", dropped)
         return (self._advance(meta, content, at) if changed else meta), changed
 
@@ -276,8 +309,8 @@ class SqliteWriter:
         serial, kept = meta.serial + 1, stored(content)
         tip = link(meta.tip, kept, serial)
         self._connection.execute(
-            "INSERT INTO serials VALUES (?,?,?,?,?,?)",
-            (serial, tip, meta.tip, kept, at, self._run))
+            "INSERT INTO serials VALUES (?,?,?,?,?,?)", (serial, tip, meta.tip, kept, at, self._run)
+        )
         return replace(meta, serial=serial, content=content, tip=tip)
 
 
@@ -310,6 +343,5 @@ def add_journal(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 def told_row(seq: int, run: str, fence: int, address: str, shape: bytes, at: str) -> Row:
     """Return the sealed journal row of something that is done already; `shape` is its JSON."""
-    cells = (seq, None, run, fence, address, shape, 0, str(Status.CONFIRMED),
-             "", "", at, at)
+    cells = (seq, None, run, fence, address, shape, 0, str(Status.CONFIRMED), "", "", at, at)
     return (*cells, seal(*cells))

@@ -72,11 +72,19 @@ class Transport:
     out of `run` as it is.
     """
 
-    def __init__(self, provider: Provider, app: App, resolve: Callable[[Reference], str], *,
-                 clock: Clock = _REAL, read_only: bool = False,
-                 report: Callable[[Throttled], None] | None = None,
-                 resolve_token: Callable[[Reference], str] | None = None,
-                 deadline: float = 15.0, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        app: App,
+        resolve: Callable[[Reference], str],
+        *,
+        clock: Clock = _REAL,
+        read_only: bool = False,
+        report: Callable[[Throttled], None] | None = None,
+        resolve_token: Callable[[Reference], str] | None = None,
+        deadline: float = 15.0,
+        redactor: Redactor | None = None,
+    ) -> None:
         self._provider = provider
         self._app = app
         self._resolve = resolve
@@ -140,9 +148,14 @@ class Transport:
     def _ask(self, request: Request) -> Answer:
         """Return the vendor's answer to one request, after as many attempts as are allowed."""
         if self._read_only and request.mutates:
-            raise VendorError(error(
-                "read-only", f"{request.method} {request.path} would change the vendor, and this "
-                "command only reads.", hint="This is a defect of the program; nothing was sent."))
+            raise VendorError(
+                error(
+                    "read-only",
+                    f"{request.method} {request.path} would change the vendor, and this "
+                    "command only reads.",
+                    hint="This is a defect of the program; nothing was sent.",
+                )
+            )
         tries = pauses = 0
         with self._lock:
             self._requests += 1
@@ -189,10 +202,17 @@ class Transport:
         if facts.sent:
             slot.answered(self._clock.monotonic())
         self._compare_clocks(facts.date, before)
-        answer = judge(self._provider, request, facts,
-                       {*known, *self._secrets(request, signed, revealed)})
-        log.debug("%s: %s %s: %s %s", self._app.name, request.method, request.path,
-                  answer.verdict.result, answer.verdict.code)
+        answer = judge(
+            self._provider, request, facts, {*known, *self._secrets(request, signed, revealed)}
+        )
+        log.debug(
+            "%s: %s %s: %s %s",
+            self._app.name,
+            request.method,
+            request.path,
+            answer.verdict.result,
+            answer.verdict.code,
+        )
         return answer, facts
 
     def _secrets(self, request: Request, signed: Signed, revealed: list[str]) -> Iterator[str]:
@@ -201,8 +221,11 @@ class Transport:
         Short ones are left: a time or a number of the signature may well be data of the answer.
         """
         public = {*request.account_ids, *self._app.credentials.values()}
-        for least, values in ((_SECRET, revealed), (_SIGNATURE, signed.headers.values()),
-                              (_SIGNATURE, signed.query.values())):
+        for least, values in (
+            (_SECRET, revealed),
+            (_SIGNATURE, signed.headers.values()),
+            (_SIGNATURE, signed.query.values()),
+        ):
             yield from (v for v in values if len(v) >= least and v not in public)
 
     def _unsendable(self, request: Request, failure: Exception) -> tuple[Answer, Facts]:
@@ -279,5 +302,7 @@ def _may_repeat(request: Request, answer: Answer) -> bool:
 
 
 def _resolved(app: App, resolve: Callable[[Reference], str]) -> dict[str, str]:
-    return {key: resolve(value) if isinstance(value, Reference) else value
-            for key, value in app.credentials.items()}
+    return {
+        key: resolve(value) if isinstance(value, Reference) else value
+        for key, value in app.credentials.items()
+    }

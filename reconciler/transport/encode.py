@@ -11,10 +11,15 @@ from reconciler import __version__
 from reconciler.conversation import Request, Signed
 from reconciler.values import Reference
 
-_TYPES: Final = {"json": b"application/json;charset=utf-8",
-                 "form": b"application/x-www-form-urlencoded;charset=utf-8"}
-_ALWAYS: Final = [(b"User-Agent", f"reconciler/{__version__}".encode()),
-                  (b"Accept", b"application/json"), (b"Accept-Encoding", b"identity")]
+_TYPES: Final = {
+    "json": b"application/json;charset=utf-8",
+    "form": b"application/x-www-form-urlencoded;charset=utf-8",
+}
+_ALWAYS: Final = [
+    (b"User-Agent", f"reconciler/{__version__}".encode()),
+    (b"Accept", b"application/json"),
+    (b"Accept-Encoding", b"identity"),
+]
 
 
 def encode(request: Request, reveal: Callable[[Reference], str]) -> bytes:

@@ -70,5 +70,6 @@ def _loopback(host: str) -> bool:
 
 
 def _refusal(app: App, what: str, hint: str) -> ConfigError:
-    return ConfigError(error("endpoint", f"The endpoint of {app.name} {what}.", hint=hint,
-                             source=app.source))
+    return ConfigError(
+        error("endpoint", f"The endpoint of {app.name} {what}.", hint=hint, source=app.source)
+    )

@@ -82,8 +82,9 @@ class Pacer:
     in `1 / rate` seconds.
     """
 
-    def __init__(self, rate: Callable[[str], float], clock: Clock,
-                 stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, rate: Callable[[str], float], clock: Clock, stopped: Callable[[], bool]
+    ) -> None:
         self._rate = rate
         self._clock = clock
         self._stopped = stopped

@@ -82,13 +82,17 @@ class _Stream(httpcore.NetworkStream):
         for start in range(0, len(buffer), _PIECE):
             left = self._left(timeout, httpcore.WriteTimeout)
             self._flight.wrote |= self._layers <= 0
-            self._inner.write(buffer[start:start + _PIECE], left)
+            self._inner.write(buffer[start : start + _PIECE], left)
 
     def close(self) -> None:
         self._inner.close()
 
-    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None,
-                  timeout: float | None = None) -> httpcore.NetworkStream:
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
         left = self._left(timeout, httpcore.ConnectTimeout)
         inner = self._inner.start_tls(ssl_context, server_hostname, left)
         return _Stream(inner, self._trip, self._layers - 1)
@@ -104,10 +108,14 @@ class _Backend(httpcore.NetworkBackend):
         self._inner = httpcore.SyncBackend()
         self._trip = trip
 
-    def connect_tcp(self, host: str, port: int, timeout: float | None = None,
-                    local_address: str | None = None,
-                    socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-                    ) -> httpcore.NetworkStream:
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
         inner = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
         return _Stream(inner, self._trip, self._trip.layers)
 
@@ -152,10 +160,15 @@ class _Pool(httpx.BaseTransport):
     def _read(self, request: httpx.Request) -> tuple[httpcore.Response, bytes]:
         scheme, host, port = self._origin
         target = request.extensions["target"]
-        response = self._pool().handle_request(httpcore.Request(
-            request.method, httpcore.URL(scheme=scheme, host=host, port=port, target=target),
-            headers=request.headers.raw, content=request.content,
-            extensions={"timeout": _TIMEOUTS}))
+        response = self._pool().handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=scheme, host=host, port=port, target=target),
+                headers=request.headers.raw,
+                content=request.content,
+                extensions={"timeout": _TIMEOUTS},
+            )
+        )
         try:
             pieces, size = [], 0
             for piece in response.iter_stream():
@@ -175,33 +188,41 @@ class _Pool(httpx.BaseTransport):
 class Wire:
     """The connections to one vendor app, shared by threads. `limit` bounds a whole exchange."""
 
-    def __init__(self, app: App, proxy: str, clock: Clock, limit: float,
-                 redactor: Redactor) -> None:
+    def __init__(
+        self, app: App, proxy: str, clock: Clock, limit: float, redactor: Redactor
+    ) -> None:
         self._flight = _Flight()
         self._clock = clock
         self._limit = limit
         self._url = httpx.URL(app.endpoint)
         make = _maker(app, proxy, self._url.scheme == "https", self._flight, clock)
-        self._client = httpx.Client(transport=_Pool(make, self._url), trust_env=False,
-                                    follow_redirects=False)
+        self._client = httpx.Client(
+            transport=_Pool(make, self._url), trust_env=False, follow_redirects=False
+        )
         self._hush = _Hush(redactor)
         self._hush.attach()
 
-    def exchange(self, method: str, target: bytes, headers: list[tuple[bytes, bytes]],
-                 content: bytes) -> Facts:
+    def exchange(
+        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], content: bytes
+    ) -> Facts:
         """Send one request and read its answer; whatever goes wrong is told in the facts."""
         flight = self._flight
         flight.wrote = False
         flight.ends = self._clock.monotonic() + self._limit
         try:
-            request = httpx.Request(method, self._url, headers=headers, content=content,
-                                    extensions={"target": target})
+            request = httpx.Request(
+                method, self._url, headers=headers, content=content, extensions={"target": target}
+            )
             response = self._client.send(request, auth=None)
         except Exception as failure:  # any failure is a fact, told by its kind
             return Facts(flight.wrote, error=type(failure).__name__)
-        return Facts(True, response.status_code, response.content,
-                     date=response.headers.get("date", ""),
-                     retry_after=response.headers.get("retry-after", ""))
+        return Facts(
+            True,
+            response.status_code,
+            response.content,
+            date=response.headers.get("date", ""),
+            retry_after=response.headers.get("retry-after", ""),
+        )
 
     def close(self) -> None:
         """Close every connection and give the loggers back."""
@@ -233,28 +254,40 @@ class _Hush:
         return self._redactor.filter(record)
 
 
-def _maker(app: App, proxy: str, secure: bool, flight: _Flight,
-           clock: Clock) -> Callable[[], httpcore.ConnectionPool]:
+def _maker(
+    app: App, proxy: str, secure: bool, flight: _Flight, clock: Clock
+) -> Callable[[], httpcore.ConnectionPool]:
     """Return what makes a pool of one connection; what is wrong with the settings raises here."""
     context = _trust(app.ca_file) if secure else None
     if not proxy:
         return lambda: httpcore.ConnectionPool(
-            ssl_context=context, max_connections=1, max_keepalive_connections=1,
-            keepalive_expiry=_KEPT, network_backend=_Backend(_Trip(flight, clock, secure)))
+            ssl_context=context,
+            max_connections=1,
+            max_keepalive_connections=1,
+            keepalive_expiry=_KEPT,
+            network_backend=_Backend(_Trip(flight, clock, secure)),
+        )
     try:
         via = httpx.Proxy(proxy)
     except Exception:  # the reason may repeat the proxy's password
         via = None
     if via is None or via.url.scheme not in ("http", "https") or not via.url.host:
         raise ConfigError(error("proxy", f"The proxy of {app.name} is no http or https address."))
-    where = httpcore.URL(scheme=via.url.raw_scheme, host=via.url.raw_host, port=via.url.port,
-                         target=via.url.raw_path)
+    where = httpcore.URL(
+        scheme=via.url.raw_scheme, host=via.url.raw_host, port=via.url.port, target=via.url.raw_path
+    )
     outer = via.url.scheme == "https"
     outer_context, login = _trust(app.ca_file) if outer else None, via.raw_auth
     return lambda: httpcore.HTTPProxy(
-        proxy_url=where, proxy_auth=login, ssl_context=context, proxy_ssl_context=outer_context,
-        max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT,
-        network_backend=_Backend(_Trip(flight, clock, secure + (secure and outer))))
+        proxy_url=where,
+        proxy_auth=login,
+        ssl_context=context,
+        proxy_ssl_context=outer_context,
+        max_connections=1,
+        max_keepalive_connections=1,
+        keepalive_expiry=_KEPT,
+        network_backend=_Backend(_Trip(flight, clock, secure + (secure and outer))),
+    )
 
 
 @cache

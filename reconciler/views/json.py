@@ -30,8 +30,12 @@ def version(tool_version: str) -> dict[str, Any]:
 
 def planned(action: Any) -> dict[str, Any]:
     """Return the line that announces one planned action."""
-    return {"type": "planned_change", "address": action.address, "action": str(action.kind),
-            "reason": str(action.reason)}
+    return {
+        "type": "planned_change",
+        "address": action.address,
+        "action": str(action.kind),
+        "reason": str(action.reason),
+    }
 
 
 def event(happened: Event) -> dict[str, Any]:
@@ -40,29 +44,50 @@ def event(happened: Event) -> dict[str, Any]:
         case Started(action):
             return {"type": "apply_start", "address": action.address, "action": str(action.kind)}
         case Completed(action, seconds, waiting):
-            return {"type": "apply_complete", "address": action.address,
-                    "action": str(action.kind), "elapsed": round(seconds, 3),
-                    **({"waiting": list(waiting)} if waiting else {})}
+            return {
+                "type": "apply_complete",
+                "address": action.address,
+                "action": str(action.kind),
+                "elapsed": round(seconds, 3),
+                **({"waiting": list(waiting)} if waiting else {}),
+            }
         case Errored(action, code, _, in_doubt):
-            return {"type": "apply_errored", "address": action.address,
-                    "action": str(action.kind), "code": code,
-                    "result": "in_doubt" if in_doubt else "failed"}
+            return {
+                "type": "apply_errored",
+                "address": action.address,
+                "action": str(action.kind),
+                "code": code,
+                "result": "in_doubt" if in_doubt else "failed",
+            }
         case Skipped(action, because):
-            return {"type": "apply_skipped", "address": action.address,
-                    "action": str(action.kind), "because": because}
+            return {
+                "type": "apply_skipped",
+                "address": action.address,
+                "action": str(action.kind),
+                "because": because,
+            }
         case Throttled(provider, api, seconds):
             return {"type": "throttled", "provider": provider, "api": api, "seconds": seconds}
         case Settled(address, kind, held):
-            return {"type": "settled", "address": address, "action": str(kind),
-                    "result": "confirmed" if held else "not_done"}
+            return {
+                "type": "settled",
+                "address": address,
+                "action": str(kind),
+                "result": "confirmed" if held else "not_done",
+            }
         case Waiting(held):
             return {"type": "lock_wait", **lock(held)}
         case Noted(diagnostic):
             return {"type": "diagnostic", "diagnostic": diagnostic.to_json()}
         case Summary(applied, failed, skipped, in_doubt, interrupted):
-            return {"type": "summary", "applied": {str(k): n for k, n in applied.items() if n},
-                    "failed": failed, "skipped": skipped, "in_doubt": in_doubt,
-                    "interrupted": interrupted}
+            return {
+                "type": "summary",
+                "applied": {str(k): n for k, n in applied.items() if n},
+                "failed": failed,
+                "skipped": skipped,
+                "in_doubt": in_doubt,
+                "interrupted": interrupted,
+            }
         case _:
             assert_never(happened)
 
@@ -73,28 +98,64 @@ def drift(found: Drift) -> dict[str, Any]:
         "summary": found.summary(),
         "coverage": {"checked": found.checked, "recorded_only": found.recorded_only},
         "unread": list(found.unread),
-        "drift": [{"address": one.address, "kind": one.kind,
-                   "changes": [{"path": c.path, "recorded": c.recorded, "observed": c.observed}
-                               for c in one.changes]} for one in found.drifted],
+        "drift": [
+            {
+                "address": one.address,
+                "kind": one.kind,
+                "changes": [
+                    {"path": c.path, "recorded": c.recorded, "observed": c.observed}
+                    for c in one.changes
+                ],
+            }
+            for one in found.drifted
+        ],
     }
 
 
 def lock(held: Lock | None) -> dict[str, Any]:
     """Return the shape of `lock status --json`."""
     if held is None:
-        return {"held": False, "id": None, "holder": None, "host": None, "pid": None,
-                "operation": None, "acquired_at": None, "expires_at": None, "fence": None}
+        return {
+            "held": False,
+            "id": None,
+            "holder": None,
+            "host": None,
+            "pid": None,
+            "operation": None,
+            "acquired_at": None,
+            "expires_at": None,
+            "fence": None,
+        }
     who = held.holder
-    return {"held": True, "id": held.id, "holder": who.name, "host": who.host, "pid": who.pid,
-            "operation": who.operation, "acquired_at": held.acquired_at,
-            "expires_at": held.expires_at, "fence": held.fence}
+    return {
+        "held": True,
+        "id": held.id,
+        "holder": who.name,
+        "host": who.host,
+        "pid": who.pid,
+        "operation": who.operation,
+        "acquired_at": held.acquired_at,
+        "expires_at": held.expires_at,
+        "fence": held.fence,
+    }
 
 
 def entry(one: Entry) -> dict[str, Any]:
     """Return one line of `state history --json`."""
     run = one.run
-    return {"at": one.at, "address": one.address, "action": dict(one.action),
-            "status": str(one.status), "code": one.code, "message": one.message,
-            "run": {"id": run.id, "operation": run.operation, "started_at": run.started_at,
-                    "operator": run.operator, "fingerprint": run.fingerprint,
-                    "context": dict(run.context)}}
+    return {
+        "at": one.at,
+        "address": one.address,
+        "action": dict(one.action),
+        "status": str(one.status),
+        "code": one.code,
+        "message": one.message,
+        "run": {
+            "id": run.id,
+            "operation": run.operation,
+            "started_at": run.started_at,
+            "operator": run.operator,
+            "fingerprint": run.fingerprint,
+            "context": dict(run.context),
+        },
+    }

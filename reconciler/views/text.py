@@ -28,8 +28,15 @@ DETAILED: Final = 1000
 """Actions up to which every field is shown; beyond it an action is one line."""
 
 _COLOURS: Final[Mapping[str, str]] = {
-    Kind.CREATE: "32", Kind.UPDATE: "33", Kind.BLOCK: "31", Kind.UNBLOCK: "32",
-    Kind.ADOPT: "36", Kind.FORGET: "35", "error": "31", "warning": "33", "info": "36",
+    Kind.CREATE: "32",
+    Kind.UPDATE: "33",
+    Kind.BLOCK: "31",
+    Kind.UNBLOCK: "32",
+    Kind.ADOPT: "36",
+    Kind.FORGET: "35",
+    "error": "31",
+    "warning": "33",
+    "info": "36",
 }
 
 
@@ -58,8 +65,9 @@ def finding(one: Diagnostic, paint: Painter = PLAIN) -> str:
     return text
 
 
-def plan(planned: Plan, approvals: Iterable[Approval] = (),
-         paint: Painter = PLAIN) -> Iterator[str]:
+def plan(
+    planned: Plan, approvals: Iterable[Approval] = (), paint: Painter = PLAIN
+) -> Iterator[str]:
     """Yield the lines of a plan; the last one is the count."""
     detailed = len(planned.actions) <= DETAILED
     yield from _heading(planned)
@@ -70,15 +78,18 @@ def plan(planned: Plan, approvals: Iterable[Approval] = (),
     if planned.actions:
         yield ""
         if not detailed:
-            yield (f"Fields are left out beyond {DETAILED:,} actions; --json has every one of "
-                   "them.")
+            yield (
+                f"Fields are left out beyond {DETAILED:,} actions; --json has every one of them."
+            )
     for one in planned.diagnostics:
         if one.severity is not Severity.ERROR:
             yield finding(one, paint)
     for approval in approvals:
         groups = " or ".join(visible(group) for group in approval.groups)
-        yield (f"approval: rule {visible(approval.rule)} wants {groups} to approve "
-               f"{number(len(approval.addresses), 'account')}")
+        yield (
+            f"approval: rule {visible(approval.rule)} wants {groups} to approve "
+            f"{number(len(approval.addresses), 'account')}"
+        )
     if planned.actions:
         for name, cost in sorted(planned.cost.items()):
             yield f"Cost: {visible(name)}: {number(cost.calls, 'call')}, about {cost.seconds:g} s"
@@ -94,8 +105,10 @@ def paint_line(planned: Plan) -> str:
 def _heading(planned: Plan) -> Iterator[str]:
     if planned.actions:
         against = "what the vendors hold now" if planned.refreshed else "recorded state"
-        yield (f"Workspace {visible(planned.workspace)}, against {against} "
-               f"(serial {planned.serial}), as of {visible(planned.as_of)}:")
+        yield (
+            f"Workspace {visible(planned.workspace)}, against {against} "
+            f"(serial {planned.serial}), as of {visible(planned.as_of)}:"
+        )
         yield ""
 
 
@@ -143,8 +156,10 @@ def event(happened: Event, paint: Painter = PLAIN) -> str | None:
         case Errored(action, code, message, in_doubt):
             told = "in doubt" if in_doubt else "failed"
             shown = f" [{visible(code)}]" if code else ""
-            return (f"  {paint('!', 'error')} {action.kind} of {visible(action.address)} "
-                    f"{told}{shown}: {visible(message, 512)}")
+            return (
+                f"  {paint('!', 'error')} {action.kind} of {visible(action.address)} "
+                f"{told}{shown}: {visible(message, 512)}"
+            )
         case Skipped(action, because):
             return f"  - {action.kind} of {visible(action.address)} skipped: {visible(because)}"
         case Throttled(provider, api, seconds):
@@ -168,18 +183,24 @@ def drift(found: Drift, paint: Painter = PLAIN) -> Iterator[str]:
             continue
         yield f"  {paint('~', 'warning')} changed  {visible(one.address)}"
         for change in one.changes:
-            yield (f"        {visible(change.path)}: recorded {value(change.recorded)}, "
-                   f"the vendor holds {value(change.observed)}")
+            yield (
+                f"        {visible(change.path)}: recorded {value(change.recorded)}, "
+                f"the vendor holds {value(change.observed)}"
+            )
     for address in found.unread:
         yield f"  ? unread   {visible(address)}"
     if found.drifted or found.unread:
         yield ""
-    yield (f"Coverage: {number(found.checked, 'field')} checked at the vendors, "
-           f"{found.recorded_only} only recorded.")
+    yield (
+        f"Coverage: {number(found.checked, 'field')} checked at the vendors, "
+        f"{found.recorded_only} only recorded."
+    )
     counts = found.summary()
     if found.drifted:
-        yield (f"Drift: {counts['changed']} changed, {counts['missing']} missing, "
-               f"{counts['unchanged']} unchanged.")
+        yield (
+            f"Drift: {counts['changed']} changed, {counts['missing']} missing, "
+            f"{counts['unchanged']} unchanged."
+        )
     else:
         yield f"No drift. {number(counts['unchanged'], 'account')} as recorded."
 
@@ -187,8 +208,10 @@ def drift(found: Drift, paint: Painter = PLAIN) -> Iterator[str]:
 def record(one: Record) -> Iterator[str]:
     """Yield the lines of `state show`."""
     shape = one.to_json()
-    yield (f"{visible(one.address)}  (version {one.version}, {visible(one.updated_at)}, "
-           f"run {visible(one.run)})")
+    yield (
+        f"{visible(one.address)}  (version {one.version}, {visible(one.updated_at)}, "
+        f"run {visible(one.run)})"
+    )
     yield f"  banned  {value(one.is_banned)}"
     for section in ("profile", "configuration"):
         for name, held in shape["attributes"][section].items():
@@ -206,9 +229,11 @@ def entry(one: Entry) -> str:
     """Return one line of history."""
     action = one.action
     told = " ".join(part for part in (one.code, one.message) if part)
-    return (f"{one.at}  {action.get('action', one.run.operation):<8} {visible(one.address)}  "
-            f"{one.status}{f' ({visible(told)})' if told else ''}  "
-            f"by {visible(one.run.operator)} in run {one.run.id}")
+    return (
+        f"{one.at}  {action.get('action', one.run.operation):<8} {visible(one.address)}  "
+        f"{one.status}{f' ({visible(told)})' if told else ''}  "
+        f"by {visible(one.run.operator)} in run {one.run.id}"
+    )
 
 
 def lock(held: Lock | None) -> str:
@@ -216,10 +241,12 @@ def lock(held: Lock | None) -> str:
     if held is None:
         return "The state is not locked."
     who = held.holder
-    return (f"Locked by {visible(who.name)} on {visible(who.host)} (process {who.pid}) for "
-            f"{visible(who.operation)} since {visible(held.acquired_at)}, "
-            f"lease until {visible(held.expires_at)}.\n"
-            f"Lock id {visible(held.id)}, fence {held.fence}.")
+    return (
+        f"Locked by {visible(who.name)} on {visible(who.host)} (process {who.pid}) for "
+        f"{visible(who.operation)} since {visible(held.acquired_at)}, "
+        f"lease until {visible(held.expires_at)}.\n"
+        f"Lock id {visible(held.id)}, fence {held.fence}."
+    )
 
 
 def table(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:

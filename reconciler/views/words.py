@@ -10,13 +10,21 @@ from typing import Any, Final
 from reconciler.changes import Kind
 
 SIGNS: Final[Mapping[str, str]] = {
-    Kind.CREATE: "+", Kind.UPDATE: "~", Kind.BLOCK: "x", Kind.UNBLOCK: "o",
-    Kind.ADOPT: "=", Kind.FORGET: ".",
+    Kind.CREATE: "+",
+    Kind.UPDATE: "~",
+    Kind.BLOCK: "x",
+    Kind.UNBLOCK: "o",
+    Kind.ADOPT: "=",
+    Kind.FORGET: ".",
 }
 
 DONE: Final[Mapping[str, str]] = {
-    Kind.CREATE: "created", Kind.UPDATE: "updated", Kind.BLOCK: "blocked",
-    Kind.UNBLOCK: "unblocked", Kind.ADOPT: "adopted", Kind.FORGET: "forgotten",
+    Kind.CREATE: "created",
+    Kind.UPDATE: "updated",
+    Kind.BLOCK: "blocked",
+    Kind.UNBLOCK: "unblocked",
+    Kind.ADOPT: "adopted",
+    Kind.FORGET: "forgotten",
 }
 
 COUNTED: Final = (Kind.CREATE, Kind.UPDATE, Kind.BLOCK, Kind.UNBLOCK, Kind.FORGET)
@@ -69,8 +77,9 @@ def plan_line(summary: Mapping[str, int]) -> str:
     return f"Plan: {', '.join(parts)}."
 
 
-def apply_line(applied: Mapping[Kind, int], failed: int, skipped: int, in_doubt: int,
-               *, complete: bool) -> str:
+def apply_line(
+    applied: Mapping[Kind, int], failed: int, skipped: int, in_doubt: int, *, complete: bool
+) -> str:
     """Return the last line of every apply."""
     if not complete:
         return f"Apply incomplete: {failed} failed, {skipped} skipped, {in_doubt} in doubt."

@@ -48,8 +48,10 @@ class Row:
 
     def __str__(self) -> str:
         low, middle, high = min(self.ratios), statistics.median(self.ratios), max(self.ratios)
-        return (f"| {self.what} | {self.against} | {self.bound} | **{middle:.2f}** "
-                f"({low:.2f} to {high:.2f}) | {self.note} |")
+        return (
+            f"| {self.what} | {self.against} | {self.bound} | **{middle:.2f}** "
+            f"({low:.2f} to {high:.2f}) | {self.note} |"
+        )
 
 
 def main() -> None:
@@ -64,9 +66,11 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as name:
         root = Path(name)
-        for part in (lambda: cold_plan(root / "cold", wanted.accounts, wanted.pairs),
-                     lambda: start_up(wanted.pairs),
-                     lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs)):
+        for part in (
+            lambda: cold_plan(root / "cold", wanted.accounts, wanted.pairs),
+            lambda: start_up(wanted.pairs),
+            lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs),
+        ):
             for row in part():
                 print(row, flush=True)
 
@@ -86,7 +90,8 @@ def accounts(path: Path, count: int) -> None:
             "      p2p_chat_banned: false\n"
             "      team_chat_banned: true\n"
             "    labels: {team: support}\n"
-            for number in range(count))
+            for number in range(count)
+        )
 
 
 def reconciler(root: Path, *words: str) -> list[str]:
@@ -99,16 +104,29 @@ def cold_plan(root: Path, count: int, repeat: int) -> Iterator[Row]:
     file = root / "accounts/all.yaml"
     accounts(file, count)
     (root / "reconciler.yaml").write_text(
-        WORKSPACE.format(endpoint="http://127.0.0.1:9", threads=1))
+        WORKSPACE.format(endpoint="http://127.0.0.1:9", threads=1)
+    )
     scan = [sys.executable, "-c", SCAN, str(file)]
-    for title, prepare in (("nothing recorded", lambda: None), ("nothing changed", lambda: record(root))):
+    for title, prepare in (
+        ("nothing recorded", lambda: None),
+        ("nothing changed", lambda: record(root)),
+    ):
         prepare()
-        found = list(pairs(lambda: measure(reconciler(root, "plan"), ENVIRON),
-                           lambda: measure(scan, ENVIRON), repeat))
+        found = list(
+            pairs(
+                lambda: measure(reconciler(root, "plan"), ENVIRON),
+                lambda: measure(scan, ENVIRON),
+                repeat,
+            )
+        )
         peak = max(plan.mebibytes for plan, _ in found)
-        yield Row(f"cold `plan`, {count:,} accounts in one YAML file, {title}",
-                  "bare libyaml event scan", "≤ 2.0", tuple(a.seconds / b.seconds for a, b in found),
-                  f"{peak:.0f} MiB resident (≤ 600)")
+        yield Row(
+            f"cold `plan`, {count:,} accounts in one YAML file, {title}",
+            "bare libyaml event scan",
+            "≤ 2.0",
+            tuple(a.seconds / b.seconds for a, b in found),
+            f"{peak:.0f} MiB resident (≤ 600)",
+        )
 
 
 def record(root: Path) -> None:
@@ -127,10 +145,12 @@ def record(root: Path) -> None:
     holder = Holder("bench", socket.gethostname(), os.getpid(), "bench")
     with store.lock(holder) as writer:
         writer.begin(Run("bench", "bench", "2026-01-01T00:00:00Z"))
-        records = [Record(one.address, one.written(), banned=False)
-                   for one in desired(workspace, tables, [])]
+        records = [
+            Record(one.address, one.written(), banned=False)
+            for one in desired(workspace, tables, [])
+        ]
         for start in range(0, len(records), 5000):
-            writer.save(records[start:start + 5000], (), "bench")
+            writer.save(records[start : start + 5000], (), "bench")
     store.close()
 
 
@@ -139,10 +159,17 @@ def start_up(repeat: int) -> Iterator[Row]:
     bare = [sys.executable, "-c", "pass"]
     for words in (["--help"], ["version"]):
         command = [sys.executable, "-P", "-m", "reconciler", *words]
-        found = pairs(lambda command=command: measure(command, ENVIRON, times=10),
-                      lambda: measure(bare, ENVIRON, times=10), repeat)
-        yield Row(f"`{words[0]}`", "bare interpreter", "≤ 3",
-                  tuple(a.seconds / b.seconds for a, b in found))
+        found = pairs(
+            lambda command=command: measure(command, ENVIRON, times=10),
+            lambda: measure(bare, ENVIRON, times=10),
+            repeat,
+        )
+        yield Row(
+            f"`{words[0]}`",
+            "bare interpreter",
+            "≤ 3",
+            tuple(a.seconds / b.seconds for a, b in found),
+        )
 
 
 def applying(root: Path, count: int, threads: int, repeat: int) -> Iterator[Row]:
@@ -155,33 +182,51 @@ def applying(root: Path, count: int, threads: int, repeat: int) -> Iterator[Row]
     def apply() -> Measured:
         with emulator() as endpoint:
             (root / "reconciler.yaml").write_text(
-                WORKSPACE.format(endpoint=endpoint, threads=threads))
+                WORKSPACE.format(endpoint=endpoint, threads=threads)
+            )
             subprocess.run(["rm", "-rf", str(root / ".reconciler")], check=True)
             return once(reconciler(root, "apply", "--auto-approve"), ENVIRON)
 
     def bare() -> Measured:
         with emulator() as endpoint:
-            return once([sys.executable, "-m", "tests.benchmarks.bare_loop", endpoint,
-                         str(count), str(threads)], ENVIRON)
+            return once(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.benchmarks.bare_loop",
+                    endpoint,
+                    str(count),
+                    str(threads),
+                ],
+                ENVIRON,
+            )
 
     found = list(pairs(apply, bare, repeat))
     slowest = statistics.median(count / a.seconds for a, _ in found)
-    yield Row(f"`apply` of {count:,} creates, {threads} threads, whole process",
-              "bare `httpx.Client` loop", "≥ 0.7", tuple(b.seconds / a.seconds for a, b in found),
-              f"{slowest:.0f} creates/s, parsing and planning included")
+    yield Row(
+        f"`apply` of {count:,} creates, {threads} threads, whole process",
+        "bare `httpx.Client` loop",
+        "≥ 0.7",
+        tuple(b.seconds / a.seconds for a, b in found),
+        f"{slowest:.0f} creates/s, parsing and planning included",
+    )
 
 
 @contextmanager
 def emulator() -> Iterator[str]:
     """Run an unthrottled emulator as a process of its own."""
-    process = subprocess.Popen([sys.executable, "-P", "-m", "reconciler", "emulator", "--rate", "0"],
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "reconciler", "emulator", "--rate", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip().removeprefix("listening on ")
     finally:
         process.terminate()
         process.wait(timeout=10)
+
 
 if __name__ == "__main__":
     main()

@@ -35,13 +35,25 @@ def post(client: httpx.Client, work: SimpleQueue[int]) -> None:
             return
         nonce, now = uuid.uuid4().hex, str(int(time.time()))
         text = f"demo-app-secret{nonce}{now}".encode()
-        answer = client.post("/im/v2/accounts", headers={
-            "AppKey": "demo-app-key", "Nonce": nonce, "CurTime": now,
-            "CheckSum": hashlib.sha1(text, usedforsecurity=False).hexdigest(),
-        }, json={"account_id": f"user-{number:07}", "user_information": {
-            "name": f"客服 {number}", "avatar": f"https://cdn.example.com/{number}.png",
-            "sign": "hello", "email": f"u{number}@example.com"},
-            "configuration": {"p2p_chat_banned": False, "team_chat_banned": True}})
+        answer = client.post(
+            "/im/v2/accounts",
+            headers={
+                "AppKey": "demo-app-key",
+                "Nonce": nonce,
+                "CurTime": now,
+                "CheckSum": hashlib.sha1(text, usedforsecurity=False).hexdigest(),
+            },
+            json={
+                "account_id": f"user-{number:07}",
+                "user_information": {
+                    "name": f"客服 {number}",
+                    "avatar": f"https://cdn.example.com/{number}.png",
+                    "sign": "hello",
+                    "email": f"u{number}@example.com",
+                },
+                "configuration": {"p2p_chat_banned": False, "team_chat_banned": True},
+            },
+        )
         assert answer.json()["code"] == 200, answer.text
 
 

@@ -20,8 +20,13 @@ class Measured:
 def once(command: list[str], environ: dict[str, str]) -> Measured:
     """Run a command to its end, its output thrown away; raises if it fails."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, env={**os.environ, **environ},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -38,8 +43,9 @@ def measure(command: list[str], environ: dict[str, str], times: int = 1) -> Meas
     return Measured(sum(run.seconds for run in runs), max(run.mebibytes for run in runs))
 
 
-def pairs(one: Callable[[], Measured], other: Callable[[], Measured],
-          repeat: int) -> Iterator[tuple[Measured, Measured]]:
+def pairs(
+    one: Callable[[], Measured], other: Callable[[], Measured], repeat: int
+) -> Iterator[tuple[Measured, Measured]]:
     """Yield pairs measured right after one another, after one warm-up of each."""
     one()
     other()
