@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from reconciler.accounts import Account, Address, encode
-from reconciler.plan import Question, plan
+from reconciler.decide import Question
+from reconciler.plan import plan
 from reconciler.providers.yunxin import CAPABILITIES
 from reconciler.state import Record
 from reconciler.values import digest

@@ -9,10 +9,11 @@ from urllib.parse import unquote
 
 from core_accounts import PUSH
 
-from reconciler.apply import Effects, apply
+from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.conversation import Answer, Result, Verdict
 from reconciler.errors import SecretError, VendorError
+from reconciler.lanes import Effects
 from reconciler.providers.yunxin import PROVIDER
 from reconciler.values import Reference
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import pytest
 from core_accounts import PUSH
@@ -89,10 +90,10 @@ class TestCreate:
 
 
 class TestUpdate:
-    FIELDS = {
+    FIELDS: ClassVar = {
         "profile.name": "B",
         "profile.sign": "",
-        "configuration.p2p_chat_banned": True,  # noqa: RUF012
+        "configuration.p2p_chat_banned": True,
         SWITCH: False,
     }
 

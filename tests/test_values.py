@@ -89,7 +89,7 @@ def test_absent_is_a_value_of_its_own():
 
 @given(
     st.datetimes(
-        datetime(1, 1, 2),
+        datetime(1, 1, 2),  # noqa: DTZ001
         datetime(9999, 12, 30),  # noqa: DTZ001
         timezones=st.just(UTC),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from reconciler.accounts import split
-from reconciler.apply import Effects, apply
+from reconciler.apply import apply
 from reconciler.changes import Plan, calls_vendor
 from reconciler.cli.console import Console
 from reconciler.cli.interrupt import interruptible
@@ -20,6 +20,7 @@ from reconciler.diagnostics import Diagnostic
 from reconciler.errors import Refused, Stale, UsageError
 from reconciler.events import Event, Noted, Summary, Waiting
 from reconciler.exits import Exit
+from reconciler.lanes import Effects
 from reconciler.planfile import check
 from reconciler.settle import settle
 from reconciler.state import Run, Writer

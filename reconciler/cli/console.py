@@ -68,7 +68,7 @@ class Console:
 
     def print(self, text: str) -> None:
         """Print a line of the result."""
-        self.out.write(self._clean(text) + "\n")
+        self.out.write(self.clean(text) + "\n")
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print many lines of the result."""
@@ -87,7 +87,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Say something that is no result."""
-        self.err.write(self._clean(text) + "\n")
+        self.err.write(self.clean(text) + "\n")
         self.err.flush()
 
     def findings(self, findings: Iterable[Diagnostic]) -> None:
@@ -141,5 +141,6 @@ class Console:
         )
         return Exit.ERROR
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """Return the text without any secret that was resolved."""
         return self.redactor.redact(text) if self.redactor else text

@@ -62,6 +62,8 @@ class Reporter:
                 said = f"{happened.action.address}: {happened.action.kind} started"
             self._line(shapes.event(happened), (said or "").strip())
             return
+        if isinstance(happened, Started):
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=self._ended, failed=self._failed)
         quiet = self._total > SPOKEN and (
@@ -74,8 +76,12 @@ class Reporter:
             self._pulse()
             return
         line = text.event(happened, self.console.paint)
-        if line is not None:
-            (self._bar.console.print if self._bar is not None else self.console.say)(line)
+        if line is None:
+            return
+        if self._bar is not None:
+            self._bar.console.print(self.console.clean(line))
+        else:
+            self.console.say(line)
 
     def end(self, summary: Summary, *, quiet: bool = False) -> None:
         """Say how it ended; `quiet` where the plan has said already that there is nothing."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Account, Address, split
 from reconciler.capabilities import Capabilities
+from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, UsageError
-from reconciler.plan import Question
 from reconciler.state import Holder, Run, Store
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace

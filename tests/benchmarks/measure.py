@@ -1,4 +1,4 @@
-"""Measure whole processes: wall seconds and peak memory, in pairs so that a noisy machine is fair."""
+"""Measure whole processes in pairs, so that a noisy machine is noisy for both."""
 
 from __future__ import annotations
 
