@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby, islice
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -23,6 +23,7 @@ from reconciler.lanes import (
     Lane,
     Looked,
     Message,
+    Pool,
     Step,
     Unit,
     Workers,
@@ -86,7 +87,7 @@ class _Run:
         self.lanes = tuple(
             Lane(
                 links[name],
-                ThreadPoolExecutor(links[name].concurrency, f"apply-{name}"),
+                Pool(links[name].concurrency, f"apply-{name}"),
                 self._units(tuple(actions)),
             )
             for name, actions in groupby(plan.actions, key=lambda action: split(action.address)[0])
@@ -113,7 +114,7 @@ class _Run:
     def close(self) -> None:
         """Wait for the calls under way and start no other."""
         for lane in self.lanes:
-            lane.pool.shutdown(wait=True, cancel_futures=True)
+            lane.pool.close()
 
     def end(self) -> Iterator[Event]:
         """Read back once more what is in doubt, as an answer may have come late; then sum up."""
@@ -145,7 +146,7 @@ class _Run:
             lane.ready.extend(unit for unit in chunk if not unit.needs_look)
             if asking:
                 lane.looking += 1
-                lane.pool.submit(self.workers.look, lane, asking)
+                lane.pool.submit(partial(self.workers.look, lane, asking))
         room = ahead - lane.busy
         if lane.ready and room >= lane.link.concurrency:
             units = [lane.ready.popleft() for _ in range(min(room, len(lane.ready)))]
@@ -169,10 +170,10 @@ class _Run:
             if isinstance(unit.steps[0].action, Create) and unit.known_absent:
                 creates.append(unit)
             else:
-                lane.pool.submit(self.workers.run, self.workers.one, lane, (unit,))
+                lane.pool.submit(partial(self.workers.run, self.workers.one, lane, (unit,)))
         while creates:
             batch, creates = tuple(creates[:size]), creates[size:]
-            lane.pool.submit(self.workers.run, self.workers.creates, lane, batch)
+            lane.pool.submit(partial(self.workers.run, self.workers.creates, lane, batch))
 
     def _collect(self) -> Iterator[Event]:
         """Take what the workers said, commit it in one transaction, and tell it."""

@@ -80,15 +80,18 @@ class Record:
 
     @property
     def index_digest(self) -> bytes | None:
-        """The digest planning compares with a desired account's, None if it must look closer.
+        """The digest planning compares with a desired account's, None if it must look closer."""
+        return digest(encode(self.document)) if self.plain else None
 
-        A closer look is needed where the vendor was seen to differ from what was applied, where a
-        ban has an end, and where ban and record disagree.
+    @property
+    def plain(self) -> bool:
+        """Whether equal digests mean that there is nothing to do.
+
+        Not so where the vendor was seen to differ from what was applied, where a ban has an end,
+        and where ban and record disagree.
         """
         ban = self.document.get("ban")
-        if (ban is not None) != self.banned or (ban and "until" in ban) or not self.undrifted:
-            return None
-        return digest(encode(self.document))
+        return (ban is not None) == self.banned and not (ban and "until" in ban) and self.undrifted
 
     @property
     def undrifted(self) -> bool:

@@ -147,7 +147,7 @@ def record_row(record: Record, body: Body, version: int, at: str, run: str) -> R
     document, banned, observed, token_key, waiting = body
     cells = (
         record.address,
-        record.index_digest,
+        digest(document) if record.plain else None,
         document,
         banned,
         version,
