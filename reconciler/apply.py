@@ -80,6 +80,7 @@ class _Run:
     ) -> None:
         self.recorded, self.writer, self.links, self.run = recorded, writer, links, run
         self.effects = effects
+        self.doubtful = frozenset(intent.address for intent in recorded.unresolved())
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.workers = Workers(self.inbox, effects)
         self.applied: Counter[Kind] = Counter()
@@ -100,7 +101,8 @@ class _Run:
             records = {r.address: r for r in self.recorded.records([where for where, _ in group])}
             for where, own in group:
                 steps = deque(Step(action, self.effects.new_id()) for action in own)
-                yield Unit(where, steps, records.get(where) or Record(where, {}, banned=False))
+                record = records.get(where) or Record(where, {}, banned=False)
+                yield Unit(where, steps, record, doubtful=where in self.doubtful)
 
     def work(self) -> Iterator[Event]:
         """Do what is planned, until it is done or shall stop."""

@@ -211,10 +211,13 @@ def awaiting_ban(record: Record) -> Record:
     return replace(record, waiting=tuple(sorted({*record.waiting, "banned"})))
 
 
-def carry(link: Link, action: Action, record: Record, seen: Observed | None) -> Carried:
+def carry(
+    link: Link, action: Action, record: Record, seen: Observed | None, *, kick: bool = True
+) -> Carried:
     """Carry out one action on a recorded or adopted account.
 
     `seen` is what was read just before, if it was; what it holds already is not sent again.
+    `kick` False leaves sessions alone, where an earlier ban that is in doubt may have ended them.
     """
     if isinstance(action, Adopt):
         return _adopted(action, record, seen)
@@ -226,7 +229,7 @@ def carry(link: Link, action: Action, record: Record, seen: Observed | None) -> 
     sent = _narrowed(action, later + _there(action, seen))
     if isinstance(sent, Update) and not calls_vendor(sent):
         return _recorded(link, action, record, replace(DONE, waiting=later))
-    outcome = _certain(link, sent, record)
+    outcome = _certain(link, sent, record, kick=kick)
     return _recorded(link, action, record, replace(outcome, waiting=outcome.waiting + later))
 
 
@@ -276,13 +279,13 @@ def _adopted(action: Adopt, record: Record, seen: Observed | None) -> Carried:
     return Carried(DONE, record.after(action, seen=seen))
 
 
-def _certain(link: Link, action: Action, record: Record) -> Outcome:
+def _certain(link: Link, action: Action, record: Record, *, kick: bool) -> Outcome:
     """Send an absolute value until its outcome is certain, or give up in doubt.
 
     A lost reply is settled by reading. Where the value is not there, or cannot be read, it is
     sent again; a kick is not, because the lost call may have kicked already.
     """
-    outcome = _sent(link, action, record, kick=True)
+    outcome = _sent(link, action, record, kick=kick)
     for _ in range(ATTEMPTS - 1):
         if outcome.result is not Result.AMBIGUOUS:
             return outcome

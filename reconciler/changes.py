@@ -288,7 +288,9 @@ def fingerprint(actions: Iterable[Action]) -> str:
         if isinstance(action, Create):
             body = action.document
         else:
-            body = canonical([[c.path, c.before, c.after, c.token] for c in action.changes])
+            body = canonical(
+                [[c.path, c.before, c.after, c.token, c.removed] for c in action.changes]
+            )
         told.update(b"%s %s %s\n" % (action.kind.encode(), action.address.encode(), body))
     return f"sha256:{told.hexdigest()}"
 

@@ -130,7 +130,8 @@ class Decisions:
                     hint=f"put it back, or run: reconciler state rm {where}",
                 )
             )
-        elif mode == "forget":
+        elif mode == "forget" or (record.observed is not None and not record.observed.exists):
+            # What the vendor was seen to have lost cannot be banned there.
             self.actions.append(Forget(where, reason, version, ()))
         elif record.is_banned:
             self.unchanged += 1

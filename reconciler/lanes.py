@@ -75,13 +75,17 @@ class Step(NamedTuple):
 
 @dataclass(slots=True)
 class Unit:
-    """One account: its steps still to do, its record so far, and what was read of it."""
+    """One account: its steps still to do, its record so far, and what was read of it.
+
+    `doubtful`: an earlier run left it in doubt and it could not be settled.
+    """
 
     address: Address
     steps: deque[Step]
     record: Record
     seen: Observed | None = None
     unread: Outcome | None = None
+    doubtful: bool = False
     intended: bool = False
 
     @property
@@ -212,7 +216,7 @@ class Workers:
             return Carried(unit.unread)
         if isinstance(action, Create):
             return Carried(Outcome(Result.REJECTED, "exists", "", Why.EXISTS))
-        return carry(lane.link, action, unit.record, unit.seen)
+        return carry(lane.link, action, unit.record, unit.seen, kick=not unit.doubtful)
 
     def _put(self, lane: Lane, unit: Unit, carried: Carried, seconds: float) -> None:
         step = unit.steps.popleft()

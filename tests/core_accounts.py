@@ -21,8 +21,9 @@ def where(id, provider="cn"):
     return Address(f"{provider}/{id}")
 
 
-def account(id="bot", *, file="accounts/a.yaml", line=3, adopt=False, once=(), provider="cn",
-            **document):
+def account(
+    id="bot", *, file="accounts/a.yaml", line=3, adopt=False, once=(), provider="cn", **document
+):
     """Return a desired account; `document` holds its canonical sections."""
     data = encode(document)
     return Account(where(id, provider), data, digest(data), file, line, adopt, tuple(once))

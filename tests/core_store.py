@@ -60,8 +60,9 @@ class Memory:
         return self._load(self.rows[address]) if address in self.rows else None
 
     def unresolved(self):
-        return tuple(intent for id, intent in self.intents.items()
-                     if self.ends[id].status in IN_DOUBT)
+        return tuple(
+            intent for id, intent in self.intents.items() if self.ends[id].status in IN_DOUBT
+        )
 
     def apps(self):
         return {"cn": "yunxin:key"}
@@ -131,11 +132,17 @@ class Memory:
 
     def status(self, kind, id):
         """Return how the last intent of a kind on an account ended."""
-        found = [end.status for end in self.ends.values()
-                 if end.address == f"cn/{id}" and end.action["action"] == kind]
+        found = [
+            end.status
+            for end in self.ends.values()
+            if end.address == f"cn/{id}" and end.action["action"] == kind
+        ]
         return found[-1] if found else None
 
     def open_intents(self, id):
         """Return the kinds in doubt of an account, as another process would see them."""
-        return [intent.action["action"] for intent in self.unresolved()
-                if intent.address == Address(f"cn/{id}") and intent.status is Status.INTENT]
+        return [
+            intent.action["action"]
+            for intent in self.unresolved()
+            if intent.address == Address(f"cn/{id}") and intent.status is Status.INTENT
+        ]

@@ -19,10 +19,23 @@ from reconciler.values import Reference
 
 LOST = Answer(Verdict(Result.AMBIGUOUS, "", "no answer came"))
 UNSENT = Answer(Verdict(Result.NOT_SENT, "unreachable", "connection refused"))
-UNSET = {"name": "", "avatar": "", "sign": "", "email": "", "birthday": "", "mobile": "",
-         "gender": 0, "extension": ""}
-FLAGS = {"p2p_chat_banned": False, "team_chat_banned": False, "chatroom_chat_banned": False,
-         "qchat_chat_banned": False, PUSH: True}
+UNSET = {
+    "name": "",
+    "avatar": "",
+    "sign": "",
+    "email": "",
+    "birthday": "",
+    "mobile": "",
+    "gender": 0,
+    "extension": "",
+}
+FLAGS = {
+    "p2p_chat_banned": False,
+    "team_chat_banned": False,
+    "chatroom_chat_banned": False,
+    "qchat_chat_banned": False,
+    PUSH: True,
+}
 
 
 class Vendor:
@@ -42,8 +55,14 @@ class Vendor:
 
     def put(self, id, *, banned=False, login=False, token="", profile=(), flags=()):
         """Register an account behind the reconciler's back."""
-        self.accounts[id] = {"profile": UNSET | dict(profile), "flags": FLAGS | dict(flags),
-                             "enabled": not banned, "token": token, "login": login, "kicks": []}
+        self.accounts[id] = {
+            "profile": UNSET | dict(profile),
+            "flags": FLAGS | dict(flags),
+            "enabled": not banned,
+            "token": token,
+            "login": login,
+            "kicks": [],
+        }
         return self.accounts[id]
 
     @property
@@ -94,15 +113,17 @@ class Vendor:
         """Carry a request out and return the vendor's envelope."""
         if request.method == "GET":
             return self._batch(request)
-        id = body["account_id"] if request.api == "create" else unquote(
-            request.path.split("/")[4])
+        id = body["account_id"] if request.api == "create" else unquote(request.path.split("/")[4])
         held = self.accounts.get(id)
         if request.api == "create":
             if held:
                 return {"code": 102405, "msg": "exists"}
-            held = self.put(id, token=body.get("token", "minted"),
-                            profile=body.get("user_information", {}),
-                            flags=body.get("configuration", {}))
+            held = self.put(
+                id,
+                token=body.get("token", "minted"),
+                profile=body.get("user_information", {}),
+                flags=body.get("configuration", {}),
+            )
             self.creates[id] += 1
         elif held is None:
             return {"code": 102404, "msg": "no such account"}
@@ -112,8 +133,14 @@ class Vendor:
             return {"code": 414, "msg": "no login yet"}
         else:
             self._change(request, body, held)
-        return {"code": 200, "msg": "success", "data": {
-            "account_id": id, "configuration": {**held["flags"], "enabled": held["enabled"]}}}
+        return {
+            "code": 200,
+            "msg": "success",
+            "data": {
+                "account_id": id,
+                "configuration": {**held["flags"], "enabled": held["enabled"]},
+            },
+        }
 
     def _change(self, request, body, held):
         match request.api:
@@ -136,12 +163,19 @@ class Vendor:
             if held is None:
                 failed.append({"account_id": id, "error_code": 102404})
             elif request.api == "get_accounts":
-                found.append({"account_id": id, "configuration": {
-                    **held["flags"], "enabled": held["enabled"]}})
+                found.append(
+                    {
+                        "account_id": id,
+                        "configuration": {**held["flags"], "enabled": held["enabled"]},
+                    }
+                )
             else:
                 found.append({"account_id": id, **held["profile"]})
-        return {"code": 200, "msg": "success",
-                "data": {"success_list": found, "failed_list": failed}}
+        return {
+            "code": 200,
+            "msg": "success",
+            "data": {"success_list": found, "failed_list": failed},
+        }
 
 
 class Tokens:
@@ -174,8 +208,11 @@ class Shop:
     def __init__(self, store, vendor=None, *, concurrency=4, provider=PROVIDER):
         self.store, self.vendor = store, vendor or Vendor()
         self.names, self.stop = Names(), threading.Event()
-        self.links = {"cn": Link(provider, self.vendor.send, Tokens(self.vendor.secrets),
-                                 concurrency, store.check)}
+        self.links = {
+            "cn": Link(
+                provider, self.vendor.send, Tokens(self.vendor.secrets), concurrency, store.check
+            )
+        }
 
     def apply(self, plan):
         """Apply a plan and return its events; time stands still."""

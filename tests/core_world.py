@@ -20,37 +20,83 @@ LATE = "2027-06-01T00:00:00Z"
 MOMENTS = (NOW, NOW + timedelta(days=60), NOW + timedelta(days=400))
 
 names = st.sampled_from(["A", "B", ""])
-documents = st.fixed_dictionaries({}, optional={
-    "profile": st.dictionaries(st.sampled_from(["name", "sign", "extension"]), names, min_size=1),
-    "configuration": st.dictionaries(st.sampled_from(["p2p_chat_banned", "team_chat_banned", PUSH]),
-                                     st.booleans(), min_size=1),
-    "labels": st.dictionaries(st.sampled_from(["t", "u.v"]), names, min_size=1),
-    "ban": st.fixed_dictionaries({}, optional={
-        "reason": names, "until": st.sampled_from([PAST, SOON, LATE]), "kick": st.just(False),
-        "evidence": st.lists(names, max_size=2)}),
-    "token": st.integers(1, 3).map(lambda n: {"from": f"env:T{n}", "version": n}),
-    "protected": st.booleans(), "on_absent": st.sampled_from(["forget", "block"]),
-})
-accounts = st.fixed_dictionaries({
-    "document": documents, "adopt": st.booleans(), "once": st.sampled_from([(), ("profile",)])})
-written = st.fixed_dictionaries({}, optional=dict.fromkeys(IDS, accounts))
-consoles = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(
-    ["register", "ban", "unban", "rename", "flag", "login"])), max_size=3)
-faults = st.dictionaries(st.integers(0, 25), st.sampled_from(
-    ["before", "after", "unsent", "broken", 403, 416, 500, "crash", "crash after"]), max_size=4)
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "profile": st.dictionaries(
+            st.sampled_from(["name", "sign", "extension"]), names, min_size=1
+        ),
+        "configuration": st.dictionaries(
+            st.sampled_from(["p2p_chat_banned", "team_chat_banned", PUSH]),
+            st.booleans(),
+            min_size=1,
+        ),
+        "labels": st.dictionaries(st.sampled_from(["t", "u.v"]), names, min_size=1),
+        "ban": st.fixed_dictionaries(
+            {},
+            optional={
+                "reason": names,
+                "until": st.sampled_from([PAST, SOON, LATE]),
+                "kick": st.just(False),
+                "evidence": st.lists(names, max_size=2),
+            },
+        ),
+        "token": st.integers(1, 3).map(lambda n: {"from": f"env:T{n}", "version": n}),
+        "protected": st.booleans(),
+        "on_absent": st.sampled_from(["forget", "block"]),
+    },
+)
+accounts = st.fixed_dictionaries(
+    {
+        "document": documents,
+        "adopt": st.sampled_from([False, False, True]),
+        "once": st.sampled_from([(), (), ("profile",)]),
+    }
+)
+written = st.fixed_dictionaries(
+    dict.fromkeys(IDS, st.one_of(accounts, accounts, accounts, st.none()))
+)
+consoles = st.lists(
+    st.tuples(
+        st.sampled_from(IDS),
+        st.sampled_from(["register", "ban", "unban", "rename", "flag", "login"]),
+    ),
+    max_size=3,
+)
+faults = st.lists(
+    st.sampled_from(
+        [
+            None,
+            None,
+            "before",
+            "before",
+            "after",
+            "after",
+            "unsent",
+            "broken",
+            403,
+            416,
+            500,
+            "crash",
+            "crash after",
+        ]
+    ),
+    min_size=4,
+    max_size=14,
+)
 crashes = st.lists(st.integers(0, 14), max_size=2, unique=True)
 
 
 class Inline:
     """A pool that works at once and in place, so that a history is the same every time."""
 
-    def __init__(self, workers, name):
+    def __init__(self, size, name):
         pass
 
-    def submit(self, job, *arguments):
-        job(*arguments)
+    def submit(self, job):
+        job()
 
-    def shutdown(self, **how):
+    def close(self):
         """Nothing is ever under way."""
 
 
@@ -67,8 +113,11 @@ class World:
     def write(self, files, as_of=NOW):
         """Replace what is written, and let time pass."""
         self.as_of = as_of
-        self.desired = [account(id, adopt=one["adopt"], once=one["once"], **one["document"])
-                        for id, one in files.items()]
+        self.desired = [
+            account(id, adopt=one["adopt"], once=one["once"], **one["document"])
+            for id, one in files.items()
+            if one is not None
+        ]
 
     def console(self, edits):
         """Do at the vendor what people do there."""
@@ -105,16 +154,18 @@ class World:
         self.shop.names.count = count
 
     def misbehave(self, script, crashing):
-        """Let requests fail by their number, and the process die at some writes of the store."""
-        requests, writes = iter(range(10_000)), iter(range(10_000))
+        """Let the next requests fail as written, and the process die at some writes."""
+        left, writes = list(script), iter(range(10_000))
 
         def fault(request):
-            match script.get(next(requests)):
+            match left.pop(0) if left else None:
                 case "crash":
                     raise Crash("before a request")
                 case "crash after":
-                    body = {key: self.vendor._clear(value)
-                            for key, value in (request.body or {}).items()}
+                    body = {
+                        key: self.vendor._clear(value)
+                        for key, value in (request.body or {}).items()
+                    }
                     self.vendor.perform(request, body)
                     raise Crash("after a request")
                 case other:
@@ -138,12 +189,17 @@ class World:
                 block = [i.id for i in mine if i.action["action"] == "block"]
                 assert block, f"{id} is kicked and nobody intends a block"
                 self.kicked[block[-1]] += 1
+                ban = self._by_id()[id].written()["ban"] if id in self._by_id() else {}
+                assert ban.get("kick", True), f"{id} is kicked against what is written"
 
     @property
     def conflicts(self):
         """The ids that must fail: unrecorded ones that exist, or adopted ones that do not."""
-        return {id for id, one in self._by_id().items() if self.store.record(id) is None
-                and one.adopt != (id in self.vendor.accounts)}
+        return {
+            id
+            for id, one in self._by_id().items()
+            if self.store.record(id) is None and one.adopt != (id in self.vendor.accounts)
+        }
 
     def _by_id(self):
         return {one.address.partition("/")[2]: one for one in self.desired}
@@ -151,13 +207,18 @@ class World:
     def frozen(self):
         """Return a copy of what vendor and records hold, to compare with later."""
         return copy.deepcopy(self.vendor.accounts), {
-            id: one.document for id in IDS if (one := self.store.record(id))}
+            id: one.document for id in IDS if (one := self.store.record(id))
+        }
 
     def wrong(self, before=({}, {})):
         """Return what the vendor does not hold as it is written, of all that must not wait."""
         vendor, _ = before
-        return [(id, *fact) for id, one in self._by_id().items() if id not in self.conflicts
-                for fact in self._compare(self.vendor.accounts[id], one, id in vendor)]
+        return [
+            (id, *fact)
+            for id, one in self._by_id().items()
+            if id not in self.conflicts
+            for fact in self._compare(self.vendor.accounts[id], one, id in vendor)
+        ]
 
     def _compare(self, held, one, was_there):
         document = one.written()
@@ -188,8 +249,10 @@ class World:
         mine = self._by_id()
         for id, old in vendor.items():
             new = self.vendor.accounts[id]
-            managed = {*flatten(recorded.get(id, {})),
-                       *(flatten(mine[id].written()) if id in mine else ())}
+            managed = {
+                *flatten(recorded.get(id, {})),
+                *(flatten(mine[id].written()) if id in mine else ()),
+            }
             for section, key in (("profile", "profile"), ("configuration", "flags")):
                 for name, value in old[key].items():
                     if f"{section}.{name}" not in managed and new[key][name] != value:

@@ -12,11 +12,12 @@ from core_store import Crash, Memory
 from core_vendor import Shop, Vendor
 
 from reconciler.accounts import Observed
+from reconciler.changes import to_json
 from reconciler.conversation import Outcome, Request, Result
 from reconciler.events import Completed, Errored, Settled, Skipped, Started, Summary
 from reconciler.providers.yunxin import CAPABILITIES, Yunxin
 from reconciler.refresh import accept, read
-from reconciler.state import Status
+from reconciler.state import Intent, Status
 
 A, B = {"name": "A"}, {"name": "B"}
 
@@ -455,6 +456,16 @@ class TestBans:
         assert summary(one.apply(planned(desired, one.store))).complete
         assert one.vendor.accounts["a"]["kicks"] == []
         assert told(planned(desired, one.store)) == []
+
+    def test_a_ban_that_may_have_been_sent_before_does_not_kick_again(self):
+        """A block planned while the account is in doubt bans and leaves the sessions alone."""
+        one = shop(record("a"))
+        one.vendor.put("a")
+        plan = planned([account("a", ban={})], one.store)
+        one.store.intend([Intent("old", "run-0", where("a"), to_json(plan.actions[0]))])
+        one.apply(planned([account("a", ban={})], one.store))
+        assert one.vendor.accounts["a"]["kicks"] == []
+        assert not one.vendor.accounts["a"]["enabled"]
 
     def test_unblock_then_update_is_one_way_through(self):
         """Lifting a ban and changing the profile succeed in one run, in this order."""

@@ -51,6 +51,7 @@ class TestFingerprint:
             update(Change("profile.name", "A", "C")),
             update(Change("profile.name", "X", "B")),
             update(Change("profile.sign", "A", "B")),
+            update(Change("profile.name", "A", "B", removed=True)),
             update(Change("profile.name", "A", "B"), address=where("cat")),
             update(Change("profile.name", "A", "B"), address=where("bot", "sg")),
             update(Change("profile.name", "A", "B"), Change("profile.sign", "", "s")),

@@ -369,6 +369,11 @@ class TestLeaving:
         assert told(made) == []
         assert made.unchanged == 1
 
+    def test_an_absent_account_that_the_vendor_lost_is_forgotten(self):
+        """on_absent block of an account that the vendor was seen to have lost bans nobody."""
+        made = planned([], Memory(record(observed=MISSING)), on_absent="block")
+        assert told(made) == [("forget", "bot", "absent")]
+
     def test_protection_outlives_the_yaml(self):
         """`protected` is part of the record, so guard can see it when the YAML is gone."""
         assert Memory(record(protected=True)).record("bot").document == {"protected": True}

@@ -238,6 +238,11 @@ Coverage: 2 fields checked at the vendors, 2 only recorded.
 Drift: 1 changed, 1 missing, 1 unchanged."""
         )
 
+    def test_drift_that_is_not_known_is_not_denied(self):
+        """Where accounts could not be read the last line does not say that there is no drift."""
+        (*_, last) = text.drift(drift([(record("c"), None)]))
+        assert last == "Drift is not known of 1 account that could not be read; 0 unchanged."
+
     def test_no_drift_is_said(self):
         """The last line says that all is as recorded."""
         assert list(text.drift(drift([(record(), Observed(True, {}, {}, False))]))) == [

@@ -201,6 +201,11 @@ def drift(found: Drift, paint: Painter = PLAIN) -> Iterator[str]:
             f"Drift: {counts['changed']} changed, {counts['missing']} missing, "
             f"{counts['unchanged']} unchanged."
         )
+    elif found.unread:
+        yield (
+            f"Drift is not known of {number(len(found.unread), 'account')} that could not be read; "
+            f"{counts['unchanged']} unchanged."
+        )
     else:
         yield f"No drift. {number(counts['unchanged'], 'account')} as recorded."
 
