@@ -79,7 +79,10 @@ class Session:
         """The capability table of each provider, by its name."""
         from reconciler.providers import provider
 
-        return {name: provider(app.type).capabilities for name, app in self.workspace.apps.items()}
+        return {
+            name: provider(app.type, app.options).capabilities
+            for name, app in self.workspace.apps.items()
+        }
 
     @cached_property
     def store(self) -> Store:
@@ -188,7 +191,7 @@ class Session:
             app = self.workspace.apps.get(name)
             if app is None:
                 continue
-            speaks = provider(app.type)
+            speaks = provider(app.type, app.options)
             transport = self._open.enter_context(
                 Transport(
                     speaks,
@@ -216,7 +219,7 @@ class Session:
         apps = {}
         for name in names:
             app = self.workspace.apps[name]
-            apps[name] = app_identity(provider(app.type), app, self.resolver.resolve)
+            apps[name] = app_identity(provider(app.type, app.options), app, self.resolver.resolve)
             if bound.get(name, apps[name]) != apps[name]:
                 raise Stale.of(
                     "wrong-app",

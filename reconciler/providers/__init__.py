@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from reconciler.capabilities import Capabilities
     from reconciler.conversation import Provider
 
-TYPES = ("yunxin",)
+TYPES: Final = ("yunxin",)
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def provider(type: str) -> Provider:
-    """Return the provider of a vendor type. Raises KeyError for a type this version lacks."""
+def provider(type: str, options: Mapping[str, Any] = _NONE) -> Provider:
+    """Return the provider of a vendor type, made for an app's own settings (`blocked_tag`).
+
+    Raises KeyError for a type that this version lacks.
+    """
     if type not in TYPES:
         raise KeyError(type)
-    found: Provider = import_module(f"reconciler.providers.{type}").PROVIDER
-    return found
+    made: Provider = import_module(f"reconciler.providers.{type}").make(options)
+    return made
 
 
 def capabilities(type: str) -> Capabilities | None:

@@ -380,3 +380,8 @@ def _profile(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 PROVIDER: Final = Yunxin()
+
+
+def make(options: Mapping[str, Any]) -> Yunxin:
+    """Return the provider; this vendor has no settings of its own."""
+    return PROVIDER
