@@ -41,6 +41,7 @@ YUNXIN = Capabilities(
         "banned.kick": Field(Support.NATIVE, True),
         "banned.notify": Field(Support.NATIVE, None, 256),
         "token": Field(Support.UNREADABLE, None, 128),
+        "token.vendor": Field(Support.UNREADABLE, None),
     },
     regions={"china": "https://open.yunxinapi.com", "singapore": "https://open-sg.yunxinapi.com"},
     calls={},

@@ -209,7 +209,14 @@ class Bench:
                 document["ban"] = ban
         if "token" in raw:
             _supported(rules.token, ("token",), report)
-            document["token"] = self.judge.references.token(raw["token"], report)
+            token = document["token"] = self.judge.references.token(raw["token"], report)
+            for name in rules.vendor_token.lacking if token.get("generate") == "vendor" else ():
+                report(
+                    ("token", "generate"),
+                    "unsupported-field",
+                    f"{name} cannot have the vendor mint a token in this version.",
+                    "write generate: true, which mints it here and delivers it first",
+                )
         if "protected" in raw:
             document["protected"] = _read(scalars.flag, raw["protected"], ("protected",), report)
         if "on_absent" in raw:

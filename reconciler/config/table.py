@@ -79,6 +79,7 @@ class Table(NamedTuple):
     ban: Mapping[str, Rule]
     banned: Rule
     token: Rule
+    vendor_token: Rule
     capabilities: tuple[Capabilities, ...]
 
     def custom(self, key: str) -> Rule:
@@ -104,6 +105,7 @@ def table(names: tuple[str, ...], capabilities: Mapping[str, Capabilities]) -> T
         rules("banned", BAN),
         _rule(names, tables, "banned", scalars.flag),
         _rule(names, tables, "token", scalars.word),
+        _rule(names, tables, "token.vendor", scalars.word),
         tables,
     )
 
