@@ -275,7 +275,11 @@ class SqliteStore:
             self._file.refuse_network()
             connection = self._verified(write=False, mark=mark)
             with told(self._file.path):
-                self._connection = self._file.newest(connection)
+                try:
+                    self._connection = self._file.newest(connection)
+                except BaseException:
+                    connection.close()
+                    raise
             self._copied = self._connection is not connection
         if not self._connection.in_transaction:
             with told(self._file.path):
