@@ -393,7 +393,7 @@ def test_stop_ends_a_wait_for_a_retry(answer):
         began = time.monotonic()
         transport.stop()
         thread.join(5)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 3
     assert (found[0].verdict.result, found[0].verdict.code) == (Result.NOT_SENT, "interrupted")
 
 

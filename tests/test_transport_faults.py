@@ -189,9 +189,9 @@ def test_a_cut_tunnel_is_judged_by_what_went_through_it(tmp_path, fault, result)
 @pytest.mark.parametrize(
     ("pieces", "name"),
     [
-        ([HEAD, b"X-", *[b"a"] * 40], "slow head"),
-        ([HEAD + b"Content-Length: 99\r\n\r\n", *[b" "] * 40], "slow body"),
-        ([b""] * 40, "silence"),
+        ([HEAD, b"X-", *[b"a"] * 400], "slow head"),
+        ([HEAD + b"Content-Length: 99\r\n\r\n", *[b" "] * 400], "slow body"),
+        ([b""] * 400, "silence"),
     ],
 )
 def test_a_slow_drip_ends_at_the_deadline(pieces, name):
@@ -201,7 +201,7 @@ def test_a_slow_drip_ends_at_the_deadline(pieces, name):
         verdict = one(server, clock=FAST, deadline=0.2).verdict
         took = time.monotonic() - began
     assert (verdict.result, verdict.code) == (Result.AMBIGUOUS, "timeout"), name
-    assert took < 0.6
+    assert took < 3
 
 
 def test_nothing_leaves_after_the_deadline():

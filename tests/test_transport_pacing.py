@@ -93,7 +93,10 @@ def test_the_vendor_counts_no_more_than_we_do(rate, usual, hiccups):
 
 
 def test_many_threads_share_one_pace():
-    """Sixteen threads in real time: never above the rate in any second, and hardly below it."""
+    """Sixteen threads in real time are never above the rate in any second.
+
+    How close to it they come is shown with a clock of our own, as a busy machine is no proof.
+    """
     rate, work = 400, 500
     pacer = Pacer(lambda api: rate, Clock(), lambda: False)
     sent, lock = [], threading.Lock()
@@ -115,7 +118,6 @@ def test_many_threads_share_one_pace():
         thread.join()
     sent.sort()
     assert fullest(sent) <= rate
-    assert (len(sent) - 1) / (sent[-1] - sent[0]) >= 0.9 * rate
 
 
 def test_calls_leave_evenly():
