@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from reconciler.accounts import split
-from reconciler.carry import Carried, Link
+from reconciler.carry import DONE, Carried, Link
 from reconciler.changes import Action, Adopt, Create, Forget, Kind, Plan, to_json
 from reconciler.conversation import Outcome, Result, Why
 from reconciler.events import Completed, Errored, Event, Skipped, Started, Summary
@@ -85,13 +85,15 @@ class _Run:
         self.workers = Workers(self.inbox, effects)
         self.applied: Counter[Kind] = Counter()
         self.failed = self.skipped = 0
+        self.forgets = tuple(action for action in plan.actions if isinstance(action, Forget))
+        others = (action for action in plan.actions if not isinstance(action, Forget))
         self.lanes = tuple(
             Lane(
                 links[name],
                 Pool(links[name].concurrency, f"apply-{name}"),
                 self._units(tuple(actions)),
             )
-            for name, actions in groupby(plan.actions, key=lambda action: split(action.address)[0])
+            for name, actions in groupby(others, key=lambda action: split(action.address)[0])
         )
 
     def _units(self, actions: Sequence[Action]) -> Iterator[Unit]:
@@ -106,12 +108,33 @@ class _Run:
 
     def work(self) -> Iterator[Event]:
         """Do what is planned, until it is done or shall stop."""
+        yield from self._forget()
         while True:
             for lane in self.lanes:
                 yield from self._feed(lane)
             if all(lane.idle for lane in self.lanes):
                 return
             yield from self._collect()
+
+    def _forget(self) -> Iterator[Event]:
+        """Drop what is to be forgotten; no vendor is asked, and its provider may be gone."""
+        left = iter(self.forgets)
+        while group := _take(left, 512):
+            if self.effects.stop.is_set():
+                yield from (self._skipped(action, "interrupted") for action in group)
+                continue
+            steps = [Step(action, self.effects.new_id()) for action in group]
+            self.writer.intend(
+                [
+                    Intent(step.intent, self.run.id, step.action.address, to_json(step.action))
+                    for step in steps
+                ]
+            )
+            self.writer.settle([_settlement(step, Carried(DONE)) for step in steps])
+            for step in steps:
+                self.applied[Kind.FORGET] += 1
+                yield Started(step.action)
+                yield Completed(step.action, 0.0)
 
     def close(self) -> None:
         """Wait for the calls under way and start no other."""

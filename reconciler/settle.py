@@ -8,7 +8,7 @@ from itertools import groupby
 
 from reconciler.accounts import Address, Observed, split
 from reconciler.carry import Link, awaiting_ban, holds, look, made
-from reconciler.changes import Create, Forget, Kind, calls_vendor, from_json
+from reconciler.changes import Create, Kind, calls_vendor, from_json
 from reconciler.conversation import ReadFailed
 from reconciler.errors import ReconcilerError
 from reconciler.events import Settled
@@ -29,6 +29,13 @@ def settle(recorded: Reader, writer: Writer, links: Mapping[str, Link]) -> Itera
     intents in doubt.
     """
     doubts = sorted(recorded.unresolved(), key=lambda intent: split(intent.address)[0])
+    noted = [intent for intent in doubts if not calls_vendor(from_json(intent.action))]
+    if noted:
+        # Nobody else can have done these: what is not recorded is not done.
+        writer.settle([Settlement(one.id, Status.NOT_SENT, "", "not recorded") for one in noted])
+        yield from (Settled(one.address, from_json(one.action).kind, held=False) for one in noted)
+    ids = {intent.id for intent in noted}
+    doubts = [intent for intent in doubts if intent.id not in ids]
     for provider, group in groupby(doubts, key=lambda intent: split(intent.address)[0]):
         intents = tuple(group)
         link = links.get(provider)
@@ -63,10 +70,8 @@ def _decide(
         # What is not recorded is held only by its create: another's account may be banned too.
         held = _held(intent, seen) and (intent.address in records or isinstance(action, Create))
         status = Status.CONFIRMED if held else Status.NOT_SENT
-        record = forget = None
-        if held and isinstance(action, Forget):
-            forget = action.address
-        elif held:
+        record = None
+        if held:
             if isinstance(action, Create):
                 record = made(link, action, keyed=False)
                 if any(
@@ -78,7 +83,7 @@ def _decide(
                 record = records[intent.address].after(action)
             records[intent.address] = record
         message = "found done by reading" if held else "found not done by reading"
-        settlements.append(Settlement(intent.id, status, "", message, record, forget))
+        settlements.append(Settlement(intent.id, status, "", message, record))
         events.append(Settled(intent.address, action.kind, held))
     return _Decided(tuple(settlements), tuple(events))
 
@@ -90,8 +95,6 @@ def _held(intent: Intent, seen: Observed) -> bool:
     that cannot be read may be missing: neither is claimed, both are planned again.
     """
     action = from_json(intent.action)
-    if not calls_vendor(action):
-        return False
     if isinstance(action, Create) and not intent.known_absent:
         return False
     return holds(action, seen) is True

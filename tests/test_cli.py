@@ -402,6 +402,22 @@ def test_leaving(applied: World, mode: str, code: int, enabled: bool) -> None:
     assert applied.vendor("bob")["enabled"] is enabled
 
 
+def test_accounts_of_a_provider_that_is_gone_are_forgotten(applied: World) -> None:
+    """A provider that left the workspace needs no credentials for its accounts to be forgotten."""
+    text = (applied.root / "reconciler.yaml").read_text()
+    applied.write("reconciler.yaml", text.replace("cn-prod", "cn-other"))
+    applied.accounts("carol:\n  profile: {name: Carol}\n")
+    applied.control("requests", method="DELETE")
+
+    ended = applied.run("apply", "--auto-approve")
+
+    assert ended.code == 0, ended.err
+    assert ended.last == (
+        "Apply complete: 1 created, 0 updated, 0 blocked, 0 unblocked, 2 forgotten."
+    )
+    assert applied.run("state", "list").out.split() == ["cn-other/carol"]
+
+
 def test_protected_accounts(applied: World) -> None:
     """A protected account is blocked or forgotten only after a change of its own lifted it."""
     protected = TWO + "  protected: true\n"

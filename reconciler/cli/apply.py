@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.accounts import split
 from reconciler.apply import apply
+from reconciler.carry import Link
 from reconciler.changes import Plan, calls_vendor
 from reconciler.cli.console import Console
 from reconciler.cli.interrupt import interruptible
@@ -168,7 +169,7 @@ class _Applying:
             return Exit.INTERRUPTED
         return Exit.DONE if summary.complete else Exit.PARTIAL
 
-    def _events(self, planned: Plan, run: Run, links: dict) -> Iterator[Event]:  # type: ignore[type-arg]
+    def _events(self, planned: Plan, run: Run, links: Mapping[str, Link]) -> Iterator[Event]:
         self.reporter.start(planned)
         store = self.session.store
         return apply(planned, store, self.writer, links, run, Effects(monotonic, new_id, self.stop))
