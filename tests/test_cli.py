@@ -831,6 +831,27 @@ def test_lost_replies_are_settled_by_reading(world: World, fault: str, executed:
     assert world.run("plan").last.startswith("No changes.")
 
 
+def test_output_to_a_full_disk_is_an_error_and_no_bug(world: World) -> None:
+    """A result that cannot be written is exit 1 with the system's reason."""
+    import subprocess
+
+    world.accounts(TWO)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [os.sys.executable, "-P", "-m", "reconciler", "--chdir", str(world.root), "plan"],
+            env=world.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert "No space left on device" in ended.stderr
+    assert "bug" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_environment_options(world: World) -> None:
     """Options come from the environment too, and what is typed wins."""
     world.accounts(TWO)

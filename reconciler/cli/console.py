@@ -127,19 +127,33 @@ class Console:
         if isinstance(problem, KeyboardInterrupt):
             self.say("Interrupted.")
             return Exit.INTERRUPTED
+        if isinstance(problem, OSError):
+            self._abandon()
         if isinstance(problem, BrokenPipeError):
-            # The reader has gone; nothing more is written to it, not even at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
             return Exit.ERROR
         import logging
 
         logging.getLogger("reconciler").debug("internal error", exc_info=problem)
+        if isinstance(problem, OSError):
+            place = f"{problem.filename}: " if problem.filename else ""
+            self.say(
+                f"error: {place}{problem.strerror or problem}\n"
+                "    hint: repair the cause and run it again; what was recorded is safe"
+            )
+            return Exit.ERROR
         self.say(
             f"error: internal error: {type(problem).__name__}: {problem}\n"
             "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
             "is lost: the next apply settles what was under way"
         )
         return Exit.ERROR
+
+    def _abandon(self) -> None:
+        """Give up what waits to be written where writing fails, lest it fail again at exit."""
+        try:
+            self.out.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def clean(self, text: str) -> str:
         """Return the text without any secret that was resolved."""
