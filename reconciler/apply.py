@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from reconciler.accounts import split
+from reconciler.accounts import Address, split
 from reconciler.carry import DONE, Carried, Link
 from reconciler.changes import Action, Adopt, Create, Forget, Kind, Plan, to_json
 from reconciler.conversation import Outcome, Result, Why
@@ -80,7 +80,9 @@ class _Run:
     ) -> None:
         self.recorded, self.writer, self.links, self.run = recorded, writer, links, run
         self.effects = effects
-        self.doubtful = frozenset(intent.address for intent in recorded.unresolved())
+        self.doubts: dict[Address, list[Intent]] = {}
+        for intent in recorded.unresolved():
+            self.doubts.setdefault(intent.address, []).append(intent)
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.workers = Workers(self.inbox, effects)
         self.applied: Counter[Kind] = Counter()
@@ -104,7 +106,7 @@ class _Run:
             for where, own in group:
                 steps = deque(Step(action, self.effects.new_id()) for action in own)
                 record = records.get(where) or Record(where, {}, banned=False)
-                yield Unit(where, steps, record, doubtful=where in self.doubtful)
+                yield Unit(where, steps, record, doubtful=where in self.doubts)
 
     def work(self) -> Iterator[Event]:
         """Do what is planned, until it is done or shall stop."""
@@ -163,7 +165,8 @@ class _Run:
             return
         # Enough intents ahead that no worker waits for a commit; all of them are in doubt after
         # a crash, so no more than that.
-        ahead = 4 * lane.link.concurrency
+        size = max(lane.link.concurrency, lane.link.provider.capabilities.batch.get("create", 1))
+        ahead = 4 * size
         while not lane.drained and lane.looking < 2 and len(lane.ready) < 2 * ahead:
             chunk = _take(lane.units, 2 * ahead)
             lane.drained = not chunk
@@ -173,7 +176,7 @@ class _Run:
                 lane.looking += 1
                 lane.pool.submit(partial(self.workers.look, lane, asking))
         room = ahead - lane.busy
-        if lane.ready and room >= lane.link.concurrency:
+        if lane.ready and room >= size:
             units = [lane.ready.popleft() for _ in range(min(room, len(lane.ready)))]
             self.writer.intend([self._intent(unit, step) for unit in units for step in unit.steps])
             for unit in units:
@@ -243,6 +246,7 @@ class _Run:
         events: list[Event] = []
         for lane, unit, step, carried, seconds in ended:
             settlements.append(_settlement(step, carried))
+            settlements.extend(self._superseded(step, carried))
             events.append(self._told(lane, step, carried, seconds))
             if not carried.confirmed:
                 doubt = carried.outcome.result is Result.AMBIGUOUS
@@ -253,6 +257,14 @@ class _Run:
                 unit.steps.clear()
         self.writer.settle(settlements)
         yield from events
+
+    def _superseded(self, step: Step, carried: Carried) -> Iterator[Settlement]:
+        """Close older doubts about a ban, once it is certain which one the vendor holds."""
+        if not carried.confirmed or step.action.kind not in (Kind.BLOCK, Kind.UNBLOCK):
+            return
+        for intent in self.doubts.pop(step.action.address, ()):
+            if intent.action["action"] in (Kind.BLOCK, Kind.UNBLOCK):
+                yield Settlement(intent.id, Status.NOT_SENT, "", "superseded by a later action")
 
     def _told(self, lane: Lane, step: Step, carried: Carried, seconds: float) -> Event:
         """Count one outcome and return its event; notice a lane that no call can get through."""

@@ -13,14 +13,21 @@ from reconciler.changes import (
     Adopt,
     Block,
     Create,
-    Forget,
     Unblock,
     Update,
     at_vendor,
     ban_of,
     calls_vendor,
 )
-from reconciler.conversation import Call, Outcome, Provider, ReadFailed, Result, Why
+from reconciler.conversation import (
+    REGISTERED,
+    Call,
+    Outcome,
+    Provider,
+    ReadFailed,
+    Result,
+    Why,
+)
 from reconciler.diff import same
 from reconciler.errors import ReconcilerError
 from reconciler.state import Record
@@ -160,7 +167,11 @@ def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
 
 
 def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
-    """Settle one create; a lost reply is settled by reading, as the account was absent before."""
+    """Settle one create; a lost reply is settled by reading, as the account was absent before.
+
+    One that was registered and then not set as a whole is recorded with what was set, so that the
+    next plan finds the rest; the create itself has failed.
+    """
     for _ in range(ATTEMPTS):
         if outcome.result is not Result.AMBIGUOUS:
             break
@@ -168,38 +179,81 @@ def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
         if seen is None:
             break
         if seen.exists:
-            outcome = replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
+            outcome = _finished(link, action, outcome, seen)
         else:
             outcome = _register(link, [action])[action.address]
             if outcome.why is Why.EXISTS:
-                # It was absent before this run asked for it, so it is the one we asked for.
-                outcome = replace(outcome, result=Result.CONFIRMED)
-    if outcome.result is not Result.CONFIRMED:
-        return Carried(outcome)
-    return Carried(outcome, made(link, action))
+                # It was absent before this run asked for it, so it is the one we asked for; what
+                # it holds is for the next reading to say.
+                outcome = replace(outcome, result=Result.AMBIGUOUS)
+    if outcome.result is Result.CONFIRMED:
+        return Carried(outcome, made(link, action))
+    if REGISTERED in outcome.done:
+        return Carried(outcome, made(link, _less(action, outcome.done)))
+    return Carried(outcome)
 
 
-def made(link: Link, action: Create, *, keyed: bool = True) -> Record:
+def _finished(link: Link, action: Create, outcome: Outcome, seen: Observed) -> Outcome:
+    """Set what a create that was found after a lost reply is seen not to have set."""
+    later = link.provider.capabilities.after_login
+    fields = {
+        path: value
+        for path, value in flatten(json.loads(action.document)).items()
+        if at_vendor(path) and path not in later
+    }
+    missing = {path: value for path, value in fields.items() if not _is_held(seen, path, value)}
+    if not missing:
+        return replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
+    try:
+        link.check()
+        ended = link.send(link.provider.update(split(action.address)[1], missing, None))
+    except ReconcilerError as problem:
+        ended = _local(problem)
+    return replace(ended, done=(REGISTERED, *(fields.keys() - missing.keys()), *ended.done))
+
+
+def _is_held(seen: Observed, path: str, value: Any) -> bool:
+    sight = _held(seen, path)
+    return sight is not None and same(path, sight, value)
+
+
+def _less(action: Create, done: Sequence[str]) -> Create:
+    """Return a create without the fields at the vendor that were not set."""
+    flat = flatten(json.loads(action.document))
+    held = {path: value for path, value in flat.items() if path in done or not at_vendor(path)}
+    return action._replace(document=canonical(unflatten(held)))
+
+
+def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
     """Return the record of an account that the vendor has registered, less what it does not take.
 
-    What is taken only after a first login waits, unless it is the vendor's default anyway.
-    `keyed` False is for another run's create: what the token resolves to now, or would be minted
-    as, is not what was sent then.
+    What is taken only after a first login waits, unless it is the vendor's default anyway. `seen`
+    is given for another run's create: that one may have ended between its calls, so only what is
+    seen to be held is claimed; and what its token resolves to now, or would be minted as, is not
+    what was sent then, so no fingerprint is kept.
     """
     capabilities = link.provider.capabilities
     document = json.loads(action.document)
+    flat = flatten(document)
     waiting = tuple(
         path
         for path in capabilities.after_login
-        if flatten(document).get(path, capabilities.field(path).default)
-        != capabilities.field(path).default
+        if flat.get(path, capabilities.field(path).default) != capabilities.field(path).default
     )
-    fields = {path: value for path, value in flatten(document).items() if path not in waiting}
+    held = {
+        path: value
+        for path, value in flat.items()
+        if path not in waiting
+        and (seen is None or not at_vendor(path) or _is_held(seen, path, value))
+    }
     token = document.get("token")
-    held = unflatten(fields) | ({"token": token} if token else {})
-    key = link.tokens.key(action.address, token) if token and keyed else ""
-    fresh = Record(action.address, {}, banned=False)
-    return fresh.after(action._replace(document=canonical(held)), waiting=waiting, token_key=key)
+    return Record(
+        action.address,
+        unflatten(held) | ({"token": token} if token else {}),
+        banned=False,
+        token_key=link.tokens.key(action.address, token) if token and seen is None else "",
+        waiting=waiting,
+    )
 
 
 def awaiting_ban(record: Record) -> Record:
@@ -221,7 +275,7 @@ def carry(
     """
     if isinstance(action, Adopt):
         return _adopted(action, record, seen)
-    if isinstance(action, Forget) or not calls_vendor(action):
+    if not calls_vendor(action):
         return Carried(DONE, record.after(action))
     if seen is not None and holds(action, seen) is True:
         return Carried(DONE, record.after(action))

@@ -76,12 +76,17 @@ class Answer:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+REGISTERED = "account"
+"""The first `done` of a create that registered the account and then failed to set all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one operation on one account ended.
 
-    `done` names the paths that were confirmed where the operation as a whole was not. `waiting`
-    names the paths that the vendor cannot take yet; they are no failure and are not applied.
+    `done` names the paths that were confirmed where the operation as a whole was not; for a
+    create it begins with `REGISTERED` once the account itself is there. `waiting` names the paths
+    that the vendor cannot take yet; they are no failure and are not applied.
     """
 
     result: Result

@@ -16,6 +16,7 @@ from reconciler.changes import (
     Change,
     Create,
     Forget,
+    Kind,
     Reason,
     Unblock,
     Update,
@@ -53,9 +54,12 @@ class Question:
 
 
 class Decisions:
-    """The actions and findings of one plan, gathered account by account."""
+    """The actions and findings of one plan, gathered account by account.
 
-    def __init__(self, question: Question, doubtful: frozenset[Address]) -> None:
+    `doubtful` names the kinds of action that are in doubt, by account.
+    """
+
+    def __init__(self, question: Question, doubtful: Mapping[Address, frozenset[str]]) -> None:
         self.question = question
         self.doubtful = doubtful
         self.actions: list[Action] = []
@@ -148,6 +152,9 @@ class Decisions:
             self._vanished(account, document, wants, record.version)
             self._doubt(account.address)
             return
+        if self._ban_unknown(record):
+            # The vendor may hold a ban or not: the one that is desired is asked for again.
+            has = not wants
         actions, findings = len(self.actions), len(self.findings)
         ban_changes = _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
         if has:
@@ -333,6 +340,13 @@ class Decisions:
     def _reason(self, where: Address, reason: Reason) -> Reason:
         return Reason.IN_DOUBT if where in self.doubtful else reason
 
+    def _ban_unknown(self, record: Record) -> bool:
+        """Tell whether a ban or its end is in doubt and was not just read."""
+        seen = self.question.observed and self.question.observed.get(record.address)
+        if seen and seen.banned is not None:
+            return False
+        return not self.doubtful.get(record.address, frozenset()).isdisjoint(_BANS)
+
     def _doubt(self, where: Address) -> None:
         if where in self.doubtful:
             self.findings.append(
@@ -355,6 +369,8 @@ class Decisions:
         if until and (not self.boundary or to_moment(until) < to_moment(self.boundary)):
             self.boundary = until
 
+
+_BANS = frozenset({str(Kind.BLOCK), str(Kind.UNBLOCK)})
 
 _WEIGHT = (
     Reason.IN_DOUBT,

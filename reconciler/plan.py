@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import groupby
 from typing import Final
@@ -35,7 +35,10 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     changes. An empty desired set is planned like any other; `guard` judges it.
     """
     identity = recorded.identity()
-    doubtful = frozenset(intent.address for intent in recorded.unresolved())
+    doubtful: dict[Address, frozenset[str]] = {}
+    for intent in recorded.unresolved():
+        kinds = doubtful.get(intent.address, frozenset())
+        doubtful[intent.address] = kinds | {intent.action["action"]}
     index: dict[Address, bytes | None] = dict(recorded.index())
     known = len(index)
     wanted, total, passed = _sift(desired, index, doubtful, question)
@@ -92,7 +95,7 @@ def _seen(record: Record, question: Question) -> Record:
 def _sift(
     desired: Iterable[Account],
     index: dict[Address, bytes | None],
-    doubtful: frozenset[Address],
+    doubtful: Collection[Address],
     question: Question,
 ) -> tuple[list[tuple[Account, bool]], int, int]:
     """Take every desired account out of the index; return those to look at, and how many came.
@@ -119,7 +122,7 @@ def _sift(
 _FRESH: Final = b"no digest is this short"
 
 
-def _closer(account: Account, doubtful: frozenset[Address], question: Question) -> bool:
+def _closer(account: Account, doubtful: Collection[Address], question: Question) -> bool:
     """Tell whether an account whose digest agrees must be looked at all the same."""
     return (
         account.address in doubtful

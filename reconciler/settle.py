@@ -8,7 +8,7 @@ from itertools import groupby
 
 from reconciler.accounts import Address, Observed, split
 from reconciler.carry import Link, awaiting_ban, holds, look, made
-from reconciler.changes import Create, Kind, calls_vendor, from_json
+from reconciler.changes import Block, Create, Kind, Unblock, calls_vendor, from_json
 from reconciler.conversation import ReadFailed
 from reconciler.errors import ReconcilerError
 from reconciler.events import Settled
@@ -26,7 +26,7 @@ def settle(recorded: Reader, writer: Writer, links: Mapping[str, Link]) -> Itera
 
     Reading tells facts and changes nothing: what is found there is recorded as done, what is not
     is recorded as not done and planned again. A provider that cannot be read now leaves its
-    intents in doubt.
+    intents in doubt, and so does a ban at a vendor that never tells.
     """
     doubts = sorted(recorded.unresolved(), key=lambda intent: split(intent.address)[0])
     noted = [intent for intent in doubts if not calls_vendor(from_json(intent.action))]
@@ -67,13 +67,17 @@ def _decide(
         if seen is None:
             continue
         action = from_json(intent.action)
+        if seen.exists and isinstance(action, Block | Unblock) and holds(action, seen) is None:
+            # Whether a ban that cannot be read took effect stays in doubt, until a plan asks for
+            # the desired one again.
+            continue
         # What is not recorded is held only by its create: another's account may be banned too.
         held = _held(intent, seen) and (intent.address in records or isinstance(action, Create))
         status = Status.CONFIRMED if held else Status.NOT_SENT
         record = None
         if held:
             if isinstance(action, Create):
-                record = made(link, action, keyed=False)
+                record = made(link, action, seen=seen)
                 if any(
                     other.address == intent.address and other.action["action"] == Kind.BLOCK
                     for other in intents

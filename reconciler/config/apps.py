@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from reconciler.workspace import App
 
 TYPES = ("yunxin", "commsease", "tencent")
 OPTIONS = ("blocked_tag",)
+_TAG = re.compile(r"Tag_Profile_Custom_[A-Za-z]{1,8}")
 
 Tell = Callable[..., None]
 Path_ = tuple[Any, ...]
@@ -42,6 +44,14 @@ def app(
             close(kind, known),
         )
         return None
+    tag = written.get("blocked_tag")
+    if isinstance(tag, str) and not _TAG.fullmatch(tag):
+        tell(
+            (*path, "blocked_tag"),
+            "bad-tag",
+            f"{tag[:80]!r} is no custom profile tag.",
+            "write Tag_Profile_Custom_ and the 1 to 8 letters registered in the console",
+        )
     proxy = written.get("proxy")
     return App(
         name=name,

@@ -3,10 +3,10 @@
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from reconciler.emulator import control, yunxin
+from reconciler.emulator import commsease, control, tencent, yunxin
 from reconciler.emulator.context import Context
 
-VENDORS = (yunxin.routes,)
+VENDORS = (yunxin.routes, commsease.routes, tencent.routes)
 """One function per vendor API; each returns its routes, given the shared context."""
 
 

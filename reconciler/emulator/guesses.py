@@ -9,8 +9,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 class Guesses:
     """Hold the emulator's answers to open questions; one field is one question.
 
-    Fields that begin with `yunxin_` concern the server API v2. A name that ends in `_code` is
-    the vendor code that is answered; 200 there means that the call is accepted.
+    Fields that begin with `yunxin_` concern NetEase's server API v2, `commsease_` its v1,
+    `tencent_` Tencent Cloud Chat. A name that ends in `_code` is the vendor code that is answered;
+    200, at Tencent 0, means that the call is accepted.
     """
 
     yunxin_bad_checksum_code: int = 403
@@ -86,7 +87,123 @@ class Guesses:
     """An account id in the path that breaks the rules for ids; in a batch it is a failed item."""
 
     yunxin_text_unit: Literal["code_points", "utf16"] = "code_points"
-    """What one character of a length limit is."""
+    """What one character of a length limit is, in both versions."""
+
+    commsease_wrong_method_code: int = 414
+    """Code for a path that exists and another method than POST."""
+
+    commsease_unknown_path_code: int = 404
+    """Code for a path below /user/ that is no API."""
+
+    commsease_block_prolongs: bool = False
+    """Whether a call during the block after 416 starts it anew."""
+
+    commsease_repeat_seconds: float = 60.0
+    """How long a RequestId is remembered; 0 for never; second-hand."""
+
+    commsease_repeat_code: int = 431
+    """Code for a repeated RequestId; that 431 belongs to it is inferred, a replayed answer is as
+    likely.
+    """
+
+    commsease_unknown_fields: Literal["ignore", "reject"] = "reject"
+    """Form fields no page lists: ignore or reject (414)."""
+
+    commsease_unknown_ids: Literal["absent", "refuse"] = "absent"
+    """GetUinfos with an unknown id: absent from the list, or 414 for all (refuse)."""
+
+    commsease_missing_words: Literal["is not registered", "not register"] = "is not registered"
+    """What follows the id in the desc for an unknown account; the page has the first, a client of
+    2018 the second.
+    """
+
+    commsease_uinfos: Literal["new", "old"] = "new"
+    """GetUinfos with valid, mute and, where asked for, the module mutes, or as in 2017 without
+    them (old).
+    """
+
+    commsease_blocked_is_valid: bool = True
+    """Whether valid stays true for a blocked account."""
+
+    commsease_blocked_code: int = 200
+    """Code for a write to a blocked account; 422 is as likely."""
+
+    commsease_block_again_code: int = 200
+    """Code for a block of a blocked account; 422 and 417 are as likely."""
+
+    commsease_mute_sets_modules: bool = False
+    """Whether mute.action also sets the four module mutes."""
+
+    commsease_too_long_code: int = 414
+    """Code for a text over its limit; or 405."""
+
+    commsease_bad_email_code: int = 10431
+    """Code for an e-mail address that is none; or 414."""
+
+    commsease_empty_token_code: int = 414
+    """Code for an empty token."""
+
+    commsease_empty_update_code: int = 200
+    """Code for an updateUinfo that names no field."""
+
+    tencent_query_code: int = 60025
+    """Code for a random that is no number of 32 bits and a contenttype other than json."""
+
+    tencent_wrong_app_code: int = 70020
+    """Code for an sdkappid that the vendor does not have; 60006 is as likely."""
+
+    tencent_wrong_method_code: int = 60002
+    """Code for a method other than POST."""
+
+    tencent_unknown_path_code: int = 60009
+    """Code for a path below /v4/ that is no API."""
+
+    tencent_get_accepted: bool = True
+    """Whether a GET with a body is served, as one public client sends it."""
+
+    tencent_identifier_accepted: bool = True
+    """Whether import and kick still take Identifier for UserID."""
+
+    tencent_block_seconds: float = 0.0
+    """How long an API stays closed after 60007; no page says."""
+
+    tencent_batch_code: int = 70402
+    """Code for more accounts than a call takes."""
+
+    tencent_wide_ids: bool = False
+    """Whether ids may be any printable ASCII and not only letters, digits, _ and -."""
+
+    tencent_import_overwrites: bool = True
+    """Whether importing an account again sets its name and avatar; documented for AccountList
+    only.
+    """
+
+    tencent_duplicate_import: Literal["fail", "accept"] = "fail"
+    """The second of two equal ids in one import: fail names it in FailAccounts, or accept."""
+
+    tencent_delete_enabled: bool = True
+    """Whether deletion is switched on in the console; else 71000."""
+
+    tencent_custom_tags: bool = True
+    """Whether every well-formed custom tag counts as registered; else 40009."""
+
+    tencent_location_bytes: int = 500
+    """Most bytes of a location; older pages say 16."""
+
+    tencent_portrait_atomic: bool = True
+    """Whether portrait_set sets nothing where one tag is refused, or those before it."""
+
+    tencent_portrait_missing: Literal["item", "whole"] = "item"
+    """A portrait_get with an unknown account: that item fails, or the whole call with 40003."""
+
+    tencent_unset_tags: Literal["absent", "default"] = "absent"
+    """A tag nobody set: absent from portrait_get, or its default."""
+
+    tencent_mute_missing_code: int = 0
+    """Code for setnospeaking of an unknown account; 0 accepts it without effect."""
+
+    tencent_unknown_mute: Literal["muted", "free", "error"] = "muted"
+    """The mutes of an unknown account: muted for good (a note of 2019), free, or error 130003."""
 
 
 def changed(guesses: Guesses, edit: Mapping[str, object]) -> Guesses:

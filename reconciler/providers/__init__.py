@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reconciler.capabilities import Capabilities
     from reconciler.conversation import Provider
 
-TYPES: Final = ("yunxin",)
+TYPES: Final = ("yunxin", "commsease", "tencent")
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

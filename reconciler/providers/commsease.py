@@ -1,0 +1,440 @@
+"""CommsEase: NetEase's classic server API, version 1 ("nimserver")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from re import compile as pattern
+from types import MappingProxyType
+from typing import Any, Final
+
+from reconciler.accounts import MISSING, Document, Observed
+from reconciler.capabilities import Capabilities, Field, IdRule, Support
+from reconciler.conversation import (
+    REGISTERED,
+    Answer,
+    Call,
+    Credentials,
+    Outcome,
+    ReadFailed,
+    Request,
+    Result,
+    Signed,
+    Verdict,
+    Why,
+)
+from reconciler.providers.checksum import checksum
+from reconciler.values import Reference
+
+_ACCOUNT = "vendor page: CommsEase IM account (v1)"
+_CARD = "vendor page: user profile (v1)"
+_MUTE = "vendor page: mute by module (v1)"
+_SDK = "vendor's Java server SDK"
+_PUSH = "configuration.push_enabled_when_desktop_online"
+
+_PROFILE: Final = MappingProxyType(
+    {
+        "name": "name",
+        "avatar": "icon",
+        "sign": "sign",
+        "email": "email",
+        "birthday": "birth",
+        "mobile": "mobile",
+        "gender": "gender",
+        "extension": "ex",
+    }
+)
+"""Profile fields, and what version 1 calls them."""
+
+_MUTES: Final = MappingProxyType(
+    {
+        "p2p_chat_banned": "muteP2P",
+        "team_chat_banned": "muteTeam",
+        "chatroom_chat_banned": "muteRoom",
+        "qchat_chat_banned": "muteQChat",
+    }
+)
+"""Chat flags, and what version 1 calls them."""
+
+
+def _text(limit: int, note: str = "") -> Field:
+    return Field(Support.NATIVE, "", limit, note=note, source=_CARD)
+
+
+CAPABILITIES: Final = Capabilities(
+    type="commsease",
+    title="NetEase CommsEase, classic server API v1",
+    id=IdRule(
+        # Version 2 takes no dots alone, and both have the same accounts.
+        pattern(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
+        32,
+        "characters",
+        folds=True,
+        words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
+    ),
+    fields=MappingProxyType(
+        {
+            "profile.name": _text(64),
+            "profile.avatar": _text(1024, "a URL"),
+            "profile.sign": _text(256),
+            "profile.email": _text(64),
+            "profile.birthday": _text(16),
+            "profile.mobile": _text(32, "outside mainland China with its country code"),
+            "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_CARD),
+            "profile.extension": _text(1024),
+            **{
+                f"configuration.{name}": Field(Support.NATIVE, False, source=_MUTE)
+                for name in _MUTES
+            },
+            _PUSH: Field(
+                Support.UNREADABLE,
+                True,
+                source=_SDK,
+                note="the vendor takes it only after the account's first login, as its inverse",
+            ),
+            "banned": Field(
+                Support.UNREADABLE,
+                False,
+                source=_ACCOUNT,
+                note="version 1 has no way to ask for it; what is recorded is what was done",
+            ),
+            "banned.kick": Field(Support.NATIVE, True, source=_ACCOUNT),
+            "banned.notify": Field(Support.NATIVE, None, 256, source=_ACCOUNT),
+            "token": Field(
+                Support.UNREADABLE,
+                None,
+                128,
+                source=_ACCOUNT,
+                note="never given back; version or keyed fingerprint tells a change",
+            ),
+        }
+    ),
+    regions=MappingProxyType(
+        {
+            "china": "https://api.yunxinapi.com/nimserver",
+            "singapore": "https://api-sg.yunxinapi.com/nimserver",
+        }
+    ),
+    calls=MappingProxyType(
+        {
+            "create": ("create",),
+            "profile": ("update_uinfo",),
+            "configuration": ("mute_module",),
+            "token": ("update_token",),
+            _PUSH: ("set_donnop",),
+            "block": ("block",),
+            "unblock": ("unblock",),
+            "read": ("get_uinfos",),
+        }
+    ),
+    rates=MappingProxyType({"": 100.0}),
+    batch=MappingProxyType({"read": 200, "create": 1}),
+    # Nobody says what version 1 refuses for a blocked account, so nothing waits: 422 would tell.
+    waits=(),
+    after_login=(_PUSH,),
+    credentials=("app_key", "app_secret"),
+    penalty=10.0,
+)
+
+_WHY: Final = MappingProxyType(
+    {
+        "301": Why.BANNED,
+        "422": Why.BANNED,
+        "315": Why.AUTH,
+        "403": Why.AUTH,
+        "416": Why.THROTTLED,
+        "419": Why.QUOTA,
+        "449": Why.RETRY,
+    }
+)
+"""Codes that the vendor answers before it executes anything, by what follows from them."""
+
+_REFUSED: Final = frozenset({"404", "405", "406", "10431", "10432"})
+"""Other codes by which the vendor refuses a call without executing it.
+
+431 (repeated request) and 417 (repeated operation) are not among them: each says that something
+like this call came before and not whether that took effect. A create or a readable value is then
+settled by reading; a ban is sent again, and as every attempt has its own RequestId, 431 does not
+follow 431.
+"""
+
+_KEYS: Final = ("checksum", "appkey", "curtime")
+"""Words of a `desc` under 414 that mean that the signature was not taken."""
+
+
+class CommsEase:
+    """The conversations of version 1; paths follow `https://api-sg.yunxinapi.com/nimserver`."""
+
+    capabilities = CAPABILITIES
+
+    def app(self, credentials: Mapping[str, str]) -> str:
+        """Return the identity of the app: its AppKey, which is no secret."""
+        return f"commsease:{credentials['app_key']}"
+
+    def sign(self, request: Request, credentials: Credentials, now: float, nonce: str) -> Signed:
+        """Return the CheckSum headers and a RequestId that is new for every attempt.
+
+        The vendor de-duplicates on it, so a retry must not repeat it (vendor SDK).
+        """
+        signed = checksum(credentials, now, nonce)
+        return replace(signed, headers={**signed.headers, "RequestId": nonce})
+
+    def verdict(self, request: Request, status: int, body: Mapping[str, Any]) -> Verdict:
+        """Judge the envelope `{code, desc}`; every business result is HTTP 200."""
+        code = body.get("code")
+        if isinstance(code, bool) or not isinstance(code, int):
+            return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
+        text, message = str(code), str(body.get("desc", ""))
+        if status == 200 and code == 200:
+            return Verdict(Result.CONFIRMED, text, message)
+        if code == 414:
+            return Verdict(Result.REJECTED, text, message, _cause(request, message))
+        if why := _WHY.get(text):
+            return Verdict(Result.REJECTED, text, message, why)
+        if text in _REFUSED:
+            return Verdict(Result.REJECTED, text, message)
+        return Verdict(Result.AMBIGUOUS, text, message)
+
+    def read(self, ids: Sequence[str]) -> Call[Mapping[str, Observed]]:
+        """Read profiles and mutes with one batch call; bans cannot be read.
+
+        An id that the answer does not mention does not exist. Should the vendor refuse the whole
+        batch for one unknown id instead, each id is asked alone, once.
+        """
+        answer = yield _batch(ids)
+        if answer.verdict.why is not Why.MISSING:
+            return _sights(answer, ids)
+        if len(ids) == 1:
+            return {ids[0]: MISSING}
+        found: dict[str, Observed] = {}
+        for id in ids:
+            answer = yield _batch([id])
+            if answer.verdict.why is Why.MISSING:
+                found[id] = MISSING
+                continue
+            try:
+                found.update(_sights(answer, [id]))
+            except ReadFailed:
+                if not found:
+                    raise
+                break
+        return found
+
+    def create(self, accounts: Mapping[str, Document]) -> Call[Mapping[str, Outcome]]:
+        """Register one account after another, then mute it where that is asked for.
+
+        An existing account answers 414 "already register" and is left as it is. The push switch
+        is not taken at registration, so anything but its default waits.
+        """
+        outcomes: dict[str, Outcome] = {}
+        for account_id, document in accounts.items():
+            body, muted = _registration(document)
+            outcome = _outcome((yield _post("create", account_id, body)), account_id)
+            there = outcome.result is Result.CONFIRMED
+            if outcome.result is Result.AMBIGUOUS and muted:
+                # Whoever settles the lost reply would find the account and not ask for its mutes.
+                seen = _sights((yield _batch([account_id])), [account_id], fails=False)
+                there = seen.get(account_id, MISSING).exists
+            if there and muted:
+                answer = yield _post("mute_module", account_id, muted)
+                outcome = _outcome(answer, account_id, muted=muted)
+                if outcome.result is not Result.CONFIRMED:
+                    outcome = replace(outcome, done=_without(document, muted))
+            flags = document.get("configuration", {})
+            push = flags.get("push_enabled_when_desktop_online", True)
+            outcomes[account_id] = replace(outcome, waiting=() if push else (_PUSH,))
+        return outcomes
+
+    def update(
+        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+    ) -> Call[Outcome]:
+        """Set profile, mutes, token and push switch with a call for each that changes."""
+        done: tuple[str, ...] = ()
+        waiting: tuple[str, ...] = ()
+        outcome = Outcome(Result.CONFIRMED)
+        for request, paths in _updates(account_id, fields, token):
+            outcome = _outcome((yield request), account_id, muted=request.body)
+            if request.api == "set_donnop" and (outcome.code, outcome.why) == ("414", Why.OTHER):
+                # The vendor's answer for an account that never logged in (vendor SDK, its test).
+                waiting += paths
+                outcome = Outcome(Result.CONFIRMED)
+            elif outcome.result is not Result.CONFIRMED:
+                return replace(outcome, done=done, waiting=waiting)
+            else:
+                done += paths
+        return replace(outcome, done=done, waiting=waiting)
+
+    def block(self, account_id: str, ban: Mapping[str, Any]) -> Call[Outcome]:
+        """Ban the account, and end its sessions with `needkick`.
+
+        422 says that the account is disabled: the ban that was asked for stands already.
+        """
+        body: dict[str, Any] = {"needkick": bool(ban.get("kick", True))}
+        if ban.get("notify"):
+            body["kickNotifyExt"] = ban["notify"]
+        outcome = _outcome((yield _post("block", account_id, body)), account_id)
+        if outcome.code == "422":
+            return Outcome(Result.CONFIRMED, outcome.code, outcome.message)
+        return outcome
+
+    def unblock(self, account_id: str, document: Document) -> Call[Outcome]:
+        """Lift the ban; nothing else of the account was changed by it."""
+        return _outcome((yield _post("unblock", account_id, {})), account_id)
+
+
+_ACTIONS: Final = MappingProxyType(
+    {
+        "create": "create",
+        "update_uinfo": "updateUinfo",
+        "mute_module": "muteModule",
+        "update_token": "update",
+        "set_donnop": "setDonnop",
+        "block": "block",
+        "unblock": "unblock",
+    }
+)
+"""The vendor's name of each API that changes an account."""
+
+
+def _post(api: str, account_id: str, body: Mapping[str, Any]) -> Request:
+    return Request(
+        api,
+        "POST",
+        f"/user/{_ACTIONS[api]}.action",
+        body={"accid": account_id, **body},
+        encoding="form",
+        account_ids=(account_id,),
+    )
+
+
+def _batch(ids: Sequence[str]) -> Request:
+    return Request(
+        "get_uinfos",
+        "POST",
+        "/user/getUinfos.action",
+        body={"accids": list(ids), "muteStatus": True},
+        encoding="form",
+        mutates=False,
+        account_ids=tuple(ids),
+    )
+
+
+def _registration(document: Document) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Return the fields of a registration, and the mutes that must follow it."""
+    body = {_PROFILE[name]: value for name, value in document.get("profile", {}).items()}
+    if token := document.get("token"):
+        body["token"] = token["value"]
+    flags = document.get("configuration", {})
+    return body, {_MUTES[name]: True for name in flags if name in _MUTES and flags[name]}
+
+
+def _without(document: Document, muted: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the paths that a registration has set, less the mutes that did not follow."""
+    paths = [REGISTERED]
+    paths += [f"profile.{name}" for name in document.get("profile", {})]
+    flags = document.get("configuration", {})
+    paths += [f"configuration.{name}" for name in flags if _MUTES.get(name, "") not in muted]
+    paths += ["token"] if document.get("token") else []
+    return tuple(path for path in paths if path != _PUSH)
+
+
+def _updates(
+    account_id: str, fields: Mapping[str, Any], token: Reference | None
+) -> Iterator[tuple[Request, tuple[str, ...]]]:
+    """Yield the calls of an update, each with the paths that it sets."""
+    for api, section, names in (
+        ("update_uinfo", "profile", _PROFILE),
+        ("mute_module", "configuration", _MUTES),
+    ):
+        paths = tuple(path for path in fields if path.startswith(f"{section}.") and path != _PUSH)
+        if paths:
+            body = {names[path.partition(".")[2]]: fields[path] for path in paths}
+            yield _post(api, account_id, body), paths
+    if token is not None:
+        yield _post("update_token", account_id, {"token": token}), ("token",)
+    if _PUSH in fields:
+        yield _post("set_donnop", account_id, {"donnopOpen": not fields[_PUSH]}), (_PUSH,)
+
+
+def _cause(request: Request, desc: str) -> Why:
+    """Tell apart what 414 means: existing, missing, not signed well, or a wrong parameter.
+
+    The account's own id may stand in the text, and may be called "checksum".
+    """
+    text = desc.casefold()
+    if "already regist" in text:
+        return Why.EXISTS
+    if "not regist" in text:
+        return Why.MISSING
+    for account_id in request.account_ids:
+        text = text.replace(account_id.casefold(), "")
+    return Why.AUTH if any(word in text for word in _KEYS) else Why.OTHER
+
+
+def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None = None) -> Outcome:
+    """Return the outcome of one call; a success that is not about what was asked is none."""
+    verdict = answer.verdict
+    if verdict.result is Result.CONFIRMED:
+        echoed = _mapping(answer.data, "info").get("accid", account_id)
+        if not isinstance(echoed, str) or CAPABILITIES.id.fold(echoed) != account_id:
+            return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer is about {echoed!r}")
+        held = _mapping(answer.data, "data")
+        for key in _MUTES.values():
+            flag = _flag(held.get(key))
+            if muted and flag is not None and flag is not muted.get(key, flag):
+                return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says {key} is {flag}")
+    return Outcome(verdict.result, verdict.code, verdict.message, verdict.why)
+
+
+def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    inner = value.get(key)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _flag(value: object) -> bool | None:
+    """Return a truth value, which version 1 might also write as a text; None for anything else."""
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def _sights(answer: Answer, ids: Sequence[str], *, fails: bool = True) -> dict[str, Observed]:
+    """Return what a batch answer tells of the accounts it was asked for.
+
+    Only a list that speaks of nobody else proves by its silence that an account is missing.
+    """
+    verdict = answer.verdict
+    if fails and verdict.result is not Result.CONFIRMED:
+        raise ReadFailed(Outcome(verdict.result, verdict.code, verdict.message, verdict.why))
+    items = answer.data.get("uinfos")
+    if not isinstance(items, list):
+        return {}
+    found: dict[str, Observed] = {}
+    complete = True
+    for item in items:
+        about = item.get("accid") if isinstance(item, Mapping) else None
+        id = CAPABILITIES.id.fold(about) if isinstance(about, str) else ""
+        if id in ids:
+            found[id] = _seen(item)
+        else:
+            complete = False
+    return {**dict.fromkeys(ids, MISSING), **found} if complete else found
+
+
+def _seen(item: Mapping[str, Any]) -> Observed:
+    """Return one account: a profile field that is left out is unset, a mute is not known."""
+    profile: dict[str, Any] = {}
+    for name, key in _PROFILE.items():
+        value = item.get(key)
+        profile[name] = CAPABILITIES.field(f"profile.{name}").default if value is None else value
+    flags = {name: _flag(item.get(key)) for name, key in _MUTES.items()}
+    known = {name: flag for name, flag in flags.items() if flag is not None}
+    return Observed(exists=True, profile=profile, configuration=known, banned=None)
+
+
+PROVIDER: Final = CommsEase()
+
+
+def make(_options: Mapping[str, Any]) -> CommsEase:
+    """Return the provider; this vendor has no settings of its own."""
+    return PROVIDER

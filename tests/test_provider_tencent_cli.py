@@ -1,0 +1,259 @@
+"""A Tencent Chat app through the command line: what people type, and what the vendor then holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.emulator import Settings, running
+from tests.world import World
+
+TAG = "Tag_Profile_Custom_Blocked"
+WORKSPACE = """\
+version: 1
+workspace: {name}
+providers:
+  sg-chat:
+    type: tencent
+    endpoint: {endpoint}
+    credentials: {{sdk_app_id: "1400000000", admin: administrator, secret_key: env:SECRET_KEY}}
+    rate: 2000
+{more}
+"""
+MARKED = f"    blocked_tag: {TAG}"
+ACCOUNTS = "accounts/tencent/1400000000"
+TWO = """
+alice:
+  profile: {name: Alice, sign: hi, birthday: 1990-01-31}
+  configuration: {p2p_chat_banned: true, team_chat_banned: false}
+bob:
+  profile: {name: Bob}
+"""
+BANNED = TWO.replace("bob:", "  banned: {reason: spam}\nbob:")
+CLEAN = "No changes. 2 accounts as recorded."
+
+
+class Chat(World):
+    """The same with a Tencent Chat app."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.environ["SECRET_KEY"] = "demo-secret-key"
+
+    def workspace(self, more: str = MARKED, name: str = "test-im") -> None:
+        """Write reconciler.yaml."""
+        text = WORKSPACE.format(name=name, endpoint=self.endpoint, more=more)
+        self.write("reconciler.yaml", text)
+
+    def vendor(self, account_id: str) -> dict[str, Any]:
+        """Return what the vendor holds of an account."""
+        held: dict[str, Any] = self.control(f"{ACCOUNTS}/{account_id}")
+        return held
+
+    def console(self, account_id: str, **fields: Any) -> None:
+        """Change an account as the vendor's console would."""
+        self.control(f"{ACCOUNTS}/{account_id}", fields, "PATCH")
+
+    def applies(self, accounts: str) -> str:
+        """Write accounts and apply them; return the last line."""
+        self.accounts(accounts)
+        ended = self.run("apply", "--auto-approve")
+        assert ended.code == 0, ended
+        return ended.last
+
+    def calls(self, api: str) -> list[dict[str, Any]]:
+        """Return the requests so far to one API."""
+        calls: list[dict[str, Any]] = self.control("requests")["requests"]
+        return [call for call in calls if call["api"] == api]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Chat]:
+    """A workspace in an empty folder whose provider is an unthrottled emulator."""
+    with running(Settings(rate=0)) as endpoint:
+        yield Chat(tmp_path, endpoint)
+
+
+def test_the_life_of_an_account(world: Chat) -> None:
+    """Create, block with a kick, unblock: the vendor holds each, and planning again is empty."""
+    assert "2 created" in world.applies(TWO)
+    assert world.run("plan", "--refresh").last == CLEAN
+    assert world.vendor("alice")["configuration"]["p2p_chat_banned"] is True
+
+    assert "1 blocked" in world.applies(BANNED)
+    held = world.vendor("alice")
+    assert held["configuration"] == {"p2p_chat_banned": True, "team_chat_banned": True}
+    assert (held["extra"][TAG], held["kicks"]) == ("1", 1)
+    assert world.run("plan", "--refresh").last == CLEAN
+    assert world.run("drift").code == 0
+
+    assert "1 unblocked" in world.applies(TWO)
+    held = world.vendor("alice")
+    assert held["configuration"] == {"p2p_chat_banned": True, "team_chat_banned": False}
+    assert (held["extra"][TAG], held["kicks"]) == ("", 1)
+    assert world.run("plan", "--refresh").last == CLEAN
+    assert world.run("drift").code == 0
+
+
+def test_flags_wait_for_the_unblock(world: Chat) -> None:
+    """While an account is banned its profile changes and its mutes wait; both hold afterwards."""
+    world.applies(BANNED)
+    changed = BANNED.replace("hi", "new").replace("p2p_chat_banned: true", "p2p_chat_banned: false")
+
+    world.applies(changed)
+    assert world.vendor("alice")["profile"]["sign"] == "new"
+    assert world.vendor("alice")["configuration"]["p2p_chat_banned"] is True
+
+    world.applies(changed.replace("  banned: {reason: spam}\n", ""))
+    assert world.vendor("alice")["configuration"] == {
+        "p2p_chat_banned": False,
+        "team_chat_banned": False,
+    }
+    assert world.run("plan", "--refresh").last == CLEAN
+
+
+def test_drift_and_coverage(world: Chat) -> None:
+    """A console edit and a lifted mark are drift; every managed field was checked."""
+    world.applies(BANNED)
+    found = world.run("drift", "--json").json
+    # alice: ban and three profile fields, her mutes being the ban's; bob: ban and name.
+    assert found["coverage"] == {"checked": 6, "recorded_only": 2}
+
+    world.console("bob", profile={"name": "Console"})
+    world.console("alice", extra={TAG: ""})
+    ended = world.run("drift", "--json")
+
+    assert ended.code == 2
+    assert {
+        (one["address"], change["path"]) for one in ended.json["drift"] for change in one["changes"]
+    } >= {("sg-chat/bob", "profile.name"), ("sg-chat/alice", "banned")}
+
+
+def test_without_a_tag_a_ban_is_only_recorded(world: Chat) -> None:
+    """Without a marker the ban is carried out and recorded, and a reading cannot tell it."""
+    world.workspace(more="")
+    world.applies(BANNED)
+    assert world.vendor("alice")["kicks"] == 1
+    assert world.run("plan", "--refresh").last == CLEAN
+
+    found = world.run("drift", "--json")
+
+    assert found.code == 0
+    assert found.json["coverage"]["recorded_only"] == 4
+    assert "1 unblocked" in world.applies(TWO)
+    assert world.vendor("alice")["configuration"]["team_chat_banned"] is False
+
+
+def test_creates_go_in_batches_of_a_hundred(world: Chat) -> None:
+    """250 new accounts are 3 import calls and nothing more, as only names are written."""
+    ended = world.applies("\n".join(f"u{n}:\n  profile: {{name: N{n}}}" for n in range(250)))
+
+    assert "250 created" in ended
+    sizes = sorted(len(call["account_ids"]) for call in world.calls("multiaccount_import"))
+    assert sizes == [50, 100, 100]
+    assert {call["api"] for call in world.mutations()} == {"multiaccount_import"}
+
+
+def test_an_account_that_exists_is_left_alone(world: Chat) -> None:
+    """An import would overwrite it, so the reading before a create refuses it."""
+    world.control(f"{ACCOUNTS}/bob", {"profile": {"name": "theirs"}}, "PUT")
+    world.accounts(TWO)
+
+    ended = world.run("apply", "--auto-approve")
+
+    assert ended.code == 3
+    assert world.vendor("bob")["profile"]["name"] == "theirs"
+
+
+def test_half_a_create_is_recorded_and_finished_by_the_next_plan(world: Chat) -> None:
+    """Registered without its profile: the create failed, what held is recorded, the rest planned.
+
+    Trying to create it again would find an account that exists and end there.
+    """
+    fault = {"match": {"api": "portrait_set"}, "fault": "code", "code": 40005}
+    world.faults(fault)
+    world.accounts(TWO)
+    assert world.run("apply", "--auto-approve").code == 3
+    recorded = world.run("state", "show", "sg-chat/alice", "--json").json
+    assert recorded["attributes"]["profile"] == {"name": "Alice"}
+
+    planned = world.run("plan")
+    assert planned.last == "Plan: 0 to create, 1 to update, 0 to block, 0 to unblock, 0 to forget."
+    world.applies(TWO)
+
+    assert world.vendor("alice")["profile"]["sign"] == "hi"
+    assert world.run("plan", "--refresh").last == CLEAN
+
+
+@pytest.mark.parametrize("executed", [True, False], ids=["carried out", "never arrived"])
+@pytest.mark.parametrize("api", ["multiaccount_import", "portrait_set", "setnospeaking"])
+def test_a_lost_reply_of_a_create_loses_nothing(world: Chat, api: str, executed: bool) -> None:
+    """Whichever of a create's replies is lost, all that is written holds in the end."""
+    world.faults({"match": {"api": api}, "fault": "close", "executed": executed})
+
+    assert "2 created" in world.applies(TWO)
+
+    held = world.vendor("alice")
+    assert (held["profile"]["sign"], held["profile"]["birthday"]) == ("hi", 19900131)
+    assert held["configuration"]["p2p_chat_banned"] is True
+    assert world.run("plan", "--refresh").last == CLEAN
+
+
+def test_a_create_in_doubt_is_settled_by_what_the_vendor_holds(world: Chat) -> None:
+    """A run that ended between import and profile: the next one sets the rest."""
+    custom = TWO.replace("sign: hi", "sign: hi, custom: {Team: a}")
+    lost = {"fault": "close", "times": None}
+    world.faults(
+        {"match": {"api": "portrait_set"}, **lost}, {"match": {"api": "portrait_get"}, **lost}
+    )
+    world.faults({"match": {"api": "getnospeaking"}, **lost})
+    world.accounts(custom)
+    first = world.run("apply", "--auto-approve", "--json")
+    assert (first.code, first.lines[-1]["in_doubt"]) == (3, 1)
+    world.control("faults", method="DELETE")
+
+    assert world.run("apply", "--auto-approve").code == 0
+
+    held = world.vendor("alice")
+    assert held["profile"]["sign"] == "hi"
+    assert held["extra"]["Tag_Profile_Custom_Team"] == "a"
+    assert world.run("plan", "--refresh").last == CLEAN
+
+
+def test_a_lost_block_kicks_once(world: Chat) -> None:
+    """The reply of the kick is lost: the mark tells that the ban holds, and nobody kicks again."""
+    world.applies(TWO)
+    world.faults({"match": {"api": "kick"}, "fault": "close", "executed": True})
+
+    assert "1 blocked" in world.applies(BANNED)
+
+    assert world.vendor("alice")["kicks"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "profile: {email: a@b.c}",
+        "token: {from: env:IM_TOKEN_A, version: 1}",
+        "banned: {notify: bye}",
+        "profile: {custom: {Blocked: x}}",
+        "profile: {name: " + "客" * 167 + "}",
+        "configuration: {qchat_chat_banned: true}",
+    ],
+)
+def test_what_the_vendor_cannot_hold_does_not_validate(world: Chat, wrong: str) -> None:
+    """Fields it lacks, its own mark as a custom field, and texts over its bytes are errors."""
+    world.accounts(f"alice:\n  {wrong}")
+    assert world.run("validate").code == 1
+
+
+def test_a_tag_that_cannot_be_registered_does_not_validate(world: Chat) -> None:
+    """`blocked_tag` is a custom tag of at most eight letters."""
+    world.workspace(more="    blocked_tag: Tag_Profile_Custom_TooLongName")
+    world.accounts(TWO)
+    ended = world.run("validate")
+    assert ended.code == 1
+    assert "Tag_Profile_Custom_" in ended.out + ended.err
