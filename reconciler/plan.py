@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
 from reconciler.accounts import Account, Address, split
-from reconciler.capabilities import Capabilities
+from reconciler.capabilities import Capabilities, Support
 from reconciler.changes import (
     Action,
     Block,
     Cost,
+    Create,
     Kind,
     Plan,
     Unblock,
@@ -23,7 +24,7 @@ from reconciler.changes import (
     in_order,
 )
 from reconciler.decide import Decisions, Question
-from reconciler.diagnostics import info
+from reconciler.diagnostics import Diagnostic, info
 from reconciler.state import Reader, Record
 from reconciler.values import to_text
 
@@ -75,10 +76,37 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         recorded=known,
         refreshed=question.observed is not None,
         cost=cost(actions, question),
-        diagnostics=tuple(sorted(builder.findings, key=lambda f: (f.address, f.id))),
+        diagnostics=(
+            *sorted(builder.findings, key=lambda f: (f.address, f.id)),
+            *_declared(actions, question),
+        ),
         boundary=builder.boundary,
         desired=total,
     )
+
+
+def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnostic]:
+    """Say, once a provider and field, which changes a vendor only emulates or never gives back.
+
+    A token is left out: that it cannot be read is its nature.
+    """
+    said: set[tuple[str, str]] = set()
+    for action in actions:
+        if isinstance(action, Create):
+            continue
+        name = split(action.address)[0]
+        table = question.capabilities.get(name)
+        for change in action.changes:
+            if table is None or change.path == "token" or (name, change.path) in said:
+                continue
+            said.add((name, change.path))
+            field = table.field(change.path)
+            if field.support in (Support.EMULATED, Support.UNREADABLE):
+                yield info(
+                    str(field.support),
+                    f"{name}: {change.path} is {field.support}",
+                    detail=f"{field.note[:1].upper()}{field.note[1:]}." if field.note else "",
+                )
 
 
 def _targeted(where: Address, targets: tuple[str, ...]) -> bool:

@@ -257,3 +257,16 @@ def test_a_tag_that_cannot_be_registered_does_not_validate(world: Chat) -> None:
     ended = world.run("validate")
     assert ended.code == 1
     assert "Tag_Profile_Custom_" in ended.out + ended.err
+
+
+def test_a_plan_says_that_a_ban_is_emulated(world: Chat) -> None:
+    """Whoever reviews a block at this vendor is told what it is, once."""
+    world.accounts(TWO)
+    assert world.run("apply", "--auto-approve").code == 0
+    world.accounts(BANNED)
+
+    planned = world.run("plan", "--json").json
+
+    (told,) = [one for one in planned["diagnostics"] if one["kind"] == "emulated"]
+    assert told["summary"] == "sg-chat: banned is emulated"
+    assert "UserSig" in told["detail"]
