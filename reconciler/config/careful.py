@@ -21,8 +21,9 @@ from reconciler.config.events import (
     syntax,
     yaml_events,
 )
-from reconciler.config.judge import Bench, Judge, Path, Raw, Report
+from reconciler.config.judge import Bench, Judge
 from reconciler.config.quick import Doubt
+from reconciler.config.report import Path, Raw, Report
 from reconciler.config.schema import faults, typed
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
 

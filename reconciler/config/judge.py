@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
 from reconciler.config import scalars
 from reconciler.config.references import References
+from reconciler.config.report import Path, Raw, Report
 from reconciler.config.scalars import NULLS, Wrong
 from reconciler.config.table import Rule, Table, table
 from reconciler.diagnostics import Severity
@@ -38,17 +39,6 @@ DEFAULTS: Final = FIELDS - {"banned", "token"}
 SECTIONS: Final = ("profile", "configuration")
 ON_ABSENT: Final = ("forget", "block", "error")
 WHEN: Final = ("always", "on_create")
-
-Raw = dict[str, Any]
-Path = tuple[Any, ...]
-
-
-class Report(Protocol):
-    """Takes one finding about the place that `path` leads to from the account."""
-
-    def __call__(
-        self, path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
-    ) -> None: ...
 
 
 def close(word: str, choices: Iterable[str]) -> str:

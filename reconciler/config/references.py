@@ -6,15 +6,13 @@ import fnmatch
 import json
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from reconciler.config import scalars
+from reconciler.config.report import Report
 from reconciler.config.scalars import FLAGS, Wrong
 from reconciler.values import Reference
 from reconciler.workspace import Workspace
-
-if TYPE_CHECKING:
-    from reconciler.config.judge import Report
 
 SCHEMES: Final = ("env:", "file:", "cmd:")
 _ENV = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
