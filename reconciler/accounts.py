@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, NewType, TypeAlias
@@ -35,6 +35,11 @@ def split(where: str) -> tuple[str, str]:
     if not (provider and slash and account_id):
         raise ValueError(f"{where!r} is not an address like provider/account-id")
     return provider, account_id
+
+
+def targeted(where: Address, targets: Collection[str]) -> bool:
+    """Tell whether an address is among the targets (addresses or providers); none means all."""
+    return not targets or where in targets or split(where)[0] in targets
 
 
 class Account(NamedTuple):

@@ -118,6 +118,12 @@ class Signed:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
+def inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the mapping beneath a key of an answer; an empty one where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 class Provider(Protocol):
     """One vendor's API as data: generators that yield requests and are sent answers."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
-from reconciler.accounts import Account, Address, split
+from reconciler.accounts import Account, Address, split, targeted
 from reconciler.capabilities import Capabilities, Support
 from reconciler.changes import (
     Action,
@@ -59,7 +59,7 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     changed = {account.address: account for account, old in wanted if old}
     for record in recorded.records(changed):
         builder.recorded(changed[record.address], _seen(record, question))
-    leavers = (where for where in index if _targeted(where, question.targets))
+    leavers = (where for where in index if targeted(where, question.targets))
     for record in recorded.records(leavers):
         builder.absent(_seen(record, question))
     unchanged += builder.unchanged
@@ -109,10 +109,6 @@ def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnos
                 )
 
 
-def _targeted(where: Address, targets: tuple[str, ...]) -> bool:
-    return not targets or where in targets or split(where)[0] in targets
-
-
 def _seen(record: Record, question: Question) -> Record:
     """Return the record with what a refresh just saw of it."""
     if question.observed is None or record.address not in question.observed:
@@ -140,7 +136,7 @@ def _sift(
         have = index.pop(account.address, _FRESH)
         if have == account.digest and not (closer and _closer(account, doubtful, question)):
             continue
-        if not targets or _targeted(account.address, targets):
+        if not targets or targeted(account.address, targets):
             look.append((account, have is not _FRESH))
         else:
             passed += have is not _FRESH

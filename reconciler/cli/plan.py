@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.accounts import Address, Observed, split
+from reconciler.accounts import Address, Observed
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, allowed
@@ -114,14 +114,6 @@ def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]
     """Read what the vendors hold now, of the recorded accounts the plan is about."""
     from reconciler.refresh import read
 
-    store = session.store
     targets = session.targets(arguments.target)
-    records = [
-        record
-        for record in store.everything()
-        if not targets or record.address in targets or split(record.address)[0] in targets
-    ]
-    names = {split(record.address)[0] for record in records}
-    session.same_apps(store, names & session.workspace.apps.keys())
-    links = session.links(names, read_only=True)
-    return {record.address: seen for record, seen in read(records, links) if seen is not None}
+    pairs = read(session.recorded(targets), session.readers(targets))
+    return {record.address: seen for record, seen in pairs if seen is not None}

@@ -8,7 +8,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.accounts import Account, Address, split
+from reconciler.accounts import Account, Address, split, targeted
 from reconciler.capabilities import Capabilities
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, UsageError
-from reconciler.state import Holder, Run, Store
+from reconciler.state import Holder, Record, Run, Store
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace
 
@@ -206,6 +206,17 @@ class Session:
             self.transports.append(transport)
             links[name] = Link(speaks, transport.run, tokens, app.concurrency, check)
         return links
+
+    def recorded(self, targets: Collection[str]) -> Iterator[Record]:
+        """Yield the records of the targets, sorted by address."""
+        return (one for one in self.store.everything() if targeted(one.address, targets))
+
+    def readers(self, targets: Collection[str]) -> dict[str, Link]:
+        """Return a link that only reads per provider with such records, its app checked."""
+        recorded = {split(one)[0] for one, _ in self.store.index() if targeted(one, targets)}
+        names = self.workspace.apps.keys() & recorded
+        self.same_apps(self.store, names)
+        return self.links(names, read_only=True)
 
     def same_apps(self, recorded: Reader, names: Iterable[str]) -> dict[str, str]:
         """Return the identities of the vendor apps; refuse one that the state does not belong to.

@@ -22,6 +22,7 @@ from reconciler.conversation import (
     Signed,
     Verdict,
     Why,
+    inner,
 )
 from reconciler.providers.checksum import checksum
 from reconciler.values import Reference
@@ -375,20 +376,15 @@ def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None
     """Return the outcome of one call; a success that is not about what was asked is none."""
     verdict = answer.verdict
     if verdict.result is Result.CONFIRMED:
-        echoed = _mapping(answer.data, "info").get("accid", account_id)
+        echoed = inner(answer.data, "info").get("accid", account_id)
         if not isinstance(echoed, str) or CAPABILITIES.id.fold(echoed) != account_id:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer is about {echoed!r}")
-        held = _mapping(answer.data, "data")
+        held = inner(answer.data, "data")
         for key in _MUTES.values():
             flag = _flag(held.get(key))
             if muted and flag is not None and flag is not muted.get(key, flag):
                 return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says {key} is {flag}")
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why)
-
-
-def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    inner = value.get(key)
-    return inner if isinstance(inner, Mapping) else {}
 
 
 def _flag(value: object) -> bool | None:

@@ -22,6 +22,7 @@ from reconciler.conversation import (
     Signed,
     Verdict,
     Why,
+    inner,
 )
 from reconciler.providers.checksum import checksum
 from reconciler.values import Reference
@@ -179,7 +180,7 @@ class Yunxin:
         found: dict[str, Observed] = {}
         accounts = yield _batch("get_accounts", "/im/v2/accounts", ids)
         for item in _listed(accounts, "success_list", ids):
-            flags = _mapping(item, "configuration")
+            flags = inner(item, "configuration")
             enabled = flags.get("enabled")
             found[item["account_id"]] = Observed(
                 exists=True,
@@ -325,7 +326,7 @@ def _push_waits(answer: Answer, wanted: bool) -> bool:
     """Tell whether the push switch was refused or had no effect, as before the first login."""
     if answer.verdict.result is Result.REJECTED:
         return answer.verdict.code in ("414", "102301")
-    held = _mapping(_mapping(answer.data, "data"), "configuration")
+    held = inner(inner(answer.data, "data"), "configuration")
     return (
         answer.verdict.result is Result.CONFIRMED
         and held.get("push_enabled_when_desktop_online", wanted) != wanted
@@ -337,20 +338,15 @@ def _outcome(
 ) -> Outcome:
     """Return the outcome of one call; a success about another account is no success."""
     verdict = answer.verdict
-    data = _mapping(answer.data, "data")
+    data = inner(answer.data, "data")
     if verdict.result is Result.CONFIRMED:
         echoed = data.get("account_id", account_id)
         if echoed != account_id:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer is about {echoed!r}")
-        held = _mapping(data, "configuration").get("enabled", enabled)
+        held = inner(data, "configuration").get("enabled", enabled)
         if enabled is not None and held is not enabled:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says enabled is {held!r}")
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why, waiting=waiting)
-
-
-def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    inner = value.get(key)
-    return inner if isinstance(inner, Mapping) else {}
 
 
 def _listed(answer: Answer, name: str, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -358,7 +354,7 @@ def _listed(answer: Answer, name: str, ids: Sequence[str]) -> Iterator[Mapping[s
     verdict = answer.verdict
     if verdict.result is not Result.CONFIRMED:
         raise ReadFailed(Outcome(verdict.result, verdict.code, verdict.message, verdict.why))
-    items = _mapping(answer.data, "data").get(name)
+    items = inner(answer.data, "data").get(name)
     wanted = frozenset(ids)
     for item in items if isinstance(items, list) else ():
         if not isinstance(item, Mapping):
