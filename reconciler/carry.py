@@ -18,6 +18,7 @@ from reconciler.changes import (
     at_vendor,
     ban_of,
     calls_vendor,
+    vendor_mints,
 )
 from reconciler.conversation import (
     REGISTERED,
@@ -26,12 +27,13 @@ from reconciler.conversation import (
     Provider,
     ReadFailed,
     Result,
+    Token,
     Why,
 )
 from reconciler.diff import same
 from reconciler.errors import ReconcilerError
 from reconciler.state import Record
-from reconciler.values import Reference, canonical
+from reconciler.values import canonical
 
 T = TypeVar("T")
 
@@ -50,8 +52,8 @@ class Send(Protocol):
 class Tokens(Protocol):
     """Where account tokens come from; clear text never passes through here."""
 
-    def reference(self, address: Address, token: Mapping[str, Any]) -> Reference:
-        """Return a reference that resolves where requests are sent; delivers a minted token."""
+    def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
+        """Return what a provider sets: a token minted here has been delivered by then."""
         ...
 
     def key(self, address: Address, token: Mapping[str, Any]) -> str:
@@ -148,7 +150,7 @@ def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
         document = json.loads(action.document)
         try:
             if token := document.get("token"):
-                document["token"] = {"value": link.tokens.reference(action.address, token)}
+                document["token"] = {"value": link.tokens.ready(action.address, token)}
             documents[split(action.address)[1]] = document
         except ReconcilerError as problem:
             outcomes[action.address] = _local(problem)
@@ -196,20 +198,26 @@ def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
 def _finished(link: Link, action: Create, outcome: Outcome, seen: Observed) -> Outcome:
     """Set what a create that was found after a lost reply is seen not to have set."""
     later = link.provider.capabilities.after_login
+    document = json.loads(action.document)
     fields = {
         path: value
-        for path, value in flatten(json.loads(action.document)).items()
+        for path, value in flatten(document).items()
         if at_vendor(path) and path not in later
     }
     missing = {path: value for path, value in fields.items() if not _is_held(seen, path, value)}
-    if not missing:
+    # A token that was sent came with the account; one that the vendor minted went with the reply.
+    spec = document.get("token")
+    lost = spec if vendor_mints(spec) else None
+    if not missing and not lost:
         return replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
     try:
+        token = link.tokens.ready(action.address, lost) if lost else None
         link.check()
-        ended = link.send(link.provider.update(split(action.address)[1], missing, None))
+        ended = link.send(link.provider.update(split(action.address)[1], missing, token))
     except ReconcilerError as problem:
         ended = _local(problem)
-    return replace(ended, done=(REGISTERED, *(fields.keys() - missing.keys()), *ended.done))
+    held = (*(fields.keys() - missing.keys()), *(("token",) if spec and not lost else ()))
+    return replace(ended, done=(REGISTERED, *held, *ended.done))
 
 
 def _is_held(seen: Observed, path: str, value: Any) -> bool:
@@ -219,9 +227,11 @@ def _is_held(seen: Observed, path: str, value: Any) -> bool:
 
 def _less(action: Create, done: Sequence[str]) -> Create:
     """Return a create without the fields at the vendor that were not set."""
-    flat = flatten(json.loads(action.document))
+    document = json.loads(action.document)
+    flat = flatten(document)
     held = {path: value for path, value in flat.items() if path in done or not at_vendor(path)}
-    return action._replace(document=canonical(unflatten(held)))
+    token = {"token": document["token"]} if "token" in done and "token" in document else {}
+    return action._replace(document=canonical(unflatten(held) | token))
 
 
 def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
@@ -230,7 +240,7 @@ def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
     What is taken only after a first login waits, unless it is the vendor's default anyway. `seen`
     is given for another run's create: that one may have ended between its calls, so only what is
     seen to be held is claimed; and what its token resolves to now, or would be minted as, is not
-    what was sent then, so no fingerprint is kept.
+    what was sent then, so no fingerprint is kept, and one that the vendor minted is lost.
     """
     capabilities = link.provider.capabilities
     document = json.loads(action.document)
@@ -247,6 +257,8 @@ def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
         and (seen is None or not at_vendor(path) or _is_held(seen, path, value))
     }
     token = document.get("token")
+    if seen is not None and vendor_mints(token):
+        token = None
     return Record(
         action.address,
         unflatten(held) | ({"token": token} if token else {}),
@@ -337,10 +349,13 @@ def _certain(link: Link, action: Action, record: Record, *, kick: bool) -> Outco
     """Send an absolute value until its outcome is certain, or give up in doubt.
 
     A lost reply is settled by reading. Where the value is not there, or cannot be read, it is
-    sent again; a kick is not, because the lost call may have kicked already.
+    sent again; a kick is not, because the lost call may have kicked already. A token that the
+    vendor mints is no absolute value: it is left to the next apply, so that a late execution of
+    the lost call does not void the one that was delivered.
     """
     outcome = _sent(link, action, record, kick=kick)
-    for _ in range(ATTEMPTS - 1):
+    minting = any(vendor_mints(change.token) for change in action.changes)
+    for _ in range(0 if minting else ATTEMPTS - 1):
         if outcome.result is not Result.AMBIGUOUS:
             return outcome
         seen = _sight(link, action.address)
@@ -374,8 +389,8 @@ def _conversation(link: Link, action: Action, record: Record, *, kick: bool) -> 
                 if at_vendor(change.path) and change.path != "token"
             }
             token = next((change.token for change in action.changes if change.token), None)
-            reference = link.tokens.reference(action.address, token) if token else None
-            return link.provider.update(account_id, fields, reference)
+            ready = link.tokens.ready(action.address, token) if token else None
+            return link.provider.update(account_id, fields, ready)
 
 
 def _recorded(link: Link, action: Action, record: Record, outcome: Outcome) -> Carried:

@@ -88,6 +88,11 @@ def token_change(
     return Change("token", shown, f"(v{after['version']})", unknown=unknown, token=after)
 
 
+def vendor_mints(token: Mapping[str, Any] | None) -> bool:
+    """Tell whether a token is one that the vendor makes, so that a lost reply loses it."""
+    return token is not None and token.get("generate") == "vendor"
+
+
 class Create(NamedTuple):
     """Register an account; it has no before. `document` holds no ban.
 
@@ -303,11 +308,25 @@ class Cost:
     seconds: float
 
 
+class Siblings(NamedTuple):
+    """The accounts of one entry in several apps, of which a plan touches some.
+
+    `behind` are those that need all that the others need and more: an earlier run got further in
+    one app than in another, or the app is new in the entry. They are empty where none is ahead.
+    """
+
+    accounts: tuple[Address, ...]
+    behind: tuple[Address, ...] = ()
+    file: str = ""
+    line: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would be done, made from one snapshot of the recorded state at one moment.
 
-    `actions` are sorted by address and then in running order. `desired` and `recorded` are how
+    `actions` are sorted by address and then in running order; accounts that are behind their
+    siblings go first all the same. `desired` and `recorded` are how
     many accounts there were on each side (limits are shares of the recorded ones). `allow` holds
     overrides given at plan time, by kind. `boundary` is when the first ban that the plan relies
     on ends, or empty.
@@ -328,6 +347,7 @@ class Plan:
     cost: Mapping[str, Cost] = field(default_factory=dict)
     allow: Mapping[str, int] = field(default_factory=dict)
     boundary: str = ""
+    siblings: tuple[Siblings, ...] = ()
 
     def summary(self) -> dict[str, int]:
         """Return how many actions of each kind there are, and the unchanged accounts."""

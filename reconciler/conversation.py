@@ -15,12 +15,32 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Sink:
+    """Where a token goes that the vendor mints itself; only the transport ever sees it."""
+
+    reference: Reference
+
+
+Token: TypeAlias = Reference | Sink
+"""A token to set: one that is known by reference, or one that the vendor is to mint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A token that an answer brings: the keys that lead to it, and where it is delivered."""
+
+    at: tuple[str, ...]
+    sink: Sink
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One vendor call, unsigned. `path` follows the endpoint; `api` names the rate it spends.
 
     A `Reference` as a value of `body` is replaced by its secret where the request is sent, and
-    nowhere else. `mutates` False promises that the call changes nothing at the vendor.
-    `account_ids` are the accounts it is about, for logs and for pacing by nobody else.
+    nowhere else; `minted` says which token of the answer is wanted. `mutates` False promises that
+    the call changes nothing at the vendor. `account_ids` are the accounts it is about, for logs
+    and for pacing by nobody else.
     """
 
     api: str
@@ -31,6 +51,7 @@ class Request:
     encoding: Literal["json", "form"] = "json"
     mutates: bool = True
     account_ids: tuple[str, ...] = ()
+    minted: Minted | None = None
 
 
 class Result(StrEnum):
@@ -70,10 +91,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a conversation is sent back: the verdict and the decoded body (empty if none came)."""
+    """What a conversation is sent back: the verdict and the decoded body (empty if none came).
+
+    `undelivered` says why a token that this answer brought has not reached its sink.
+    """
 
     verdict: Verdict
     data: Mapping[str, Any] = field(default_factory=dict)
+    undelivered: str = ""
 
 
 REGISTERED = "account"
@@ -124,6 +149,16 @@ def inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def token_lost(answer: Answer) -> Outcome:
+    """Return the outcome of a call whose token did not reach its sink: the next one mints anew."""
+    return Outcome(
+        Result.REJECTED,
+        "undelivered",
+        f"the vendor minted a token that is lost: {answer.undelivered}; "
+        "the next apply has it mint another",
+    )
+
+
 class Provider(Protocol):
     """One vendor's API as data: generators that yield requests and are sent answers."""
 
@@ -149,11 +184,14 @@ class Provider(Protocol):
         ...
 
     def create(self, accounts: Mapping[str, Document]) -> Call[Mapping[str, Outcome]]:
-        """Register accounts by id with profile, configuration and token. Never overwrites one."""
+        """Register accounts by id with profile, configuration and token. Never overwrites one.
+
+        `token` of a document is `{"value": Token}` here.
+        """
         ...
 
     def update(
-        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+        self, account_id: str, fields: Mapping[str, Any], token: Token | None
     ) -> Call[Outcome]:
         """Set fields by path (`profile.name`, `configuration.…`) to absolute values."""
         ...

@@ -210,6 +210,20 @@ class Resolver:
             self._allow(ref)
         return self.resolve(ref)
 
+    def expect(self, ref: Reference) -> None:
+        """Make sure, as far as one can before there is a token, that a sink will take one.
+
+        A file's folder is written to for a moment; a command is not run.
+        """
+        self._allow(ref)
+        match ref.scheme:
+            case "file":
+                self._store(ref, None)
+            case "cmd":
+                _command(ref)
+            case _:
+                raise _no_sink(ref)
+
     def deliver(self, ref: Reference, value: str) -> None:
         """Hand a generated token to its sink, durably: a file of mode 0600, or stdin of a command.
 
@@ -223,7 +237,7 @@ class Resolver:
             case "cmd":
                 self._execute(ref, value)
             case _:
-                raise _refusal(ref, "cannot take a token", "use a file: or cmd: sink")
+                raise _no_sink(ref)
         with self._lock:
             self._known[ref] = value
             self._delivered.add(ref)
@@ -283,7 +297,8 @@ class Resolver:
             finally:
                 os.close(fd)
 
-    def _store(self, ref: Reference, value: str) -> None:
+    def _store(self, ref: Reference, value: str | None) -> None:
+        """Replace the file of a sink; without a value, only try whether that could be done."""
         base, parts = self._place(ref)
         if base == _MOUNT:
             raise _refusal(ref, "is outside of the workspace", "name a file beneath it")
@@ -293,9 +308,12 @@ class Resolver:
                 fd = os.open(name, _WRITE, 0o600, dir_fd=folder)
                 try:
                     with os.fdopen(fd, "wb") as file:
-                        file.write(value.encode())
+                        file.write((value or "").encode())
                         file.flush()
                         os.fsync(fd)
+                    if value is None:
+                        os.unlink(name, dir_fd=folder)
+                        return
                     os.rename(name, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
                 except BaseException:
                     os.unlink(name, dir_fd=folder)
@@ -318,12 +336,7 @@ class Resolver:
 
     def _execute(self, ref: Reference, given: str | None) -> bytes:
         """Run the command of a reference without a shell and return what it wrote to stdout."""
-        try:
-            argv = loads(ref.target)
-        except ValueError:
-            argv = None
-        if not (isinstance(argv, list) and argv and all(isinstance(a, str) and a for a in argv)):
-            raise _refusal(ref, "is no command", 'write cmd:["program","argument"]')
+        argv = _command(ref)
         # Loading it takes longer than a plan without commands should wait.
         from subprocess import DEVNULL, PIPE, SubprocessError, run
 
@@ -377,6 +390,21 @@ def _make(name: str, folder: int) -> None:
         os.fsync(folder)
     except FileExistsError:
         return
+
+
+def _command(ref: Reference) -> list[str]:
+    """Return program and arguments of a `cmd:` reference."""
+    try:
+        argv = loads(ref.target)
+    except ValueError:
+        argv = None
+    if not (isinstance(argv, list) and argv and all(isinstance(a, str) and a for a in argv)):
+        raise _refusal(ref, "is no command", 'write cmd:["program","argument"]')
+    return argv
+
+
+def _no_sink(ref: Reference) -> SecretError:
+    return _refusal(ref, "cannot take a token", "use a file: or cmd: sink")
 
 
 def _inspect(ref: Reference, about: os.stat_result, *, shared: bool) -> None:

@@ -184,7 +184,7 @@ class Tokens:
     def __init__(self, secrets):
         self.secrets = secrets
 
-    def reference(self, address, token):
+    def ready(self, address, token):
         return Reference(token["from"])
 
     def key(self, address, token):

@@ -500,16 +500,6 @@ def test_minted_token_reaches_its_sink(world: World) -> None:
     assert world.vendor("bot")["token_sha256"] == hashlib.sha256(token.encode()).hexdigest()
 
 
-def test_token_minted_by_the_vendor_is_refused(world: World) -> None:
-    """`generate: vendor` is a located error, and never quietly something else."""
-    world.accounts('bot:\n  token: {generate: vendor, sink: "file:secrets/bot", version: 1}\n')
-
-    ended = world.run("validate")
-
-    assert ended.code == 1
-    assert "accounts/team.yaml:3:" in ended.err
-    assert "generate: true" in ended.err
-
 
 def test_missing_token_fails_its_account_alone(world: World) -> None:
     """A token whose reference does not resolve fails one account and names the reference."""

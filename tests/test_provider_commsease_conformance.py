@@ -233,15 +233,6 @@ class TestPushSwitch:
 
 
 class TestCreateInTwoSteps:
-    def test_a_lost_registration_is_still_muted(self, vendor: Vendor, loopback: Loopback) -> None:
-        """A registration whose reply is lost is looked for, and the mutes follow."""
-        vendor.faults("create", fault="close", executed=True)
-
-        made = vendor.create("alice", configuration={"p2p_chat_banned": True})
-
-        assert made.result is Result.CONFIRMED
-        assert loopback.held("alice")["configuration"] == {"p2p_chat_banned": True}
-
     def test_refused_mutes_leave_a_registration_that_is_told(self, vendor: Vendor) -> None:
         """What was done before the refusal is named, the account first."""
         vendor.faults("mute_module", fault="code", code=403)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Account, Address, split, targeted
 from reconciler.capabilities import Capabilities
+from reconciler.changes import vendor_mints
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from reconciler.carry import Link
     from reconciler.cli.console import Console
+    from reconciler.conversation import Token
     from reconciler.events import Throttled
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
@@ -198,6 +200,7 @@ class Session:
                     app,
                     self.resolver.resolve,
                     resolve_token=tokens.resolve,
+                    deliver=self.resolver.deliver,
                     read_only=read_only,
                     report=report,
                     redactor=self.resolver.redactor,
@@ -274,7 +277,7 @@ class Session:
 
 @dataclass(slots=True)
 class _Tokens:
-    """Account tokens of one session: from references, or minted and delivered to their sink.
+    """Account tokens of one session: from references, minted here, or minted by the vendor.
 
     A minted one has a reference of its own, `minted:ADDRESS`, that no file can write.
     """
@@ -282,12 +285,20 @@ class _Tokens:
     session: Session
     minted: dict[str, str] = field(default_factory=dict)
 
-    def reference(self, address: Address, token: Mapping[str, Any]) -> Reference:
-        """Return a reference that `resolve` knows; a minted token reaches its sink first."""
+    def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
+        """Return a reference that `resolve` knows, or a sink that can take the vendor's token.
+
+        A token minted here has reached its sink by then.
+        """
+        from reconciler.conversation import Sink
         from reconciler.secrets import mint
 
         if "from" in token:
             return Reference(token["from"])
+        if vendor_mints(token):
+            sink = Reference(token["sink"])
+            self.session.resolver.expect(sink)
+            return Sink(sink)
         name = f"minted:{address}"
         if name not in self.minted:
             value = mint()
@@ -306,9 +317,12 @@ class _Tokens:
         from reconciler.secrets import fingerprint
 
         key = self.session.workspace.secrets.fingerprint_key
-        if key is None:
+        if key is None or vendor_mints(token):
             return ""
-        value = self.resolve(self.reference(address, token))
+        ready = self.ready(address, token)
+        if not isinstance(ready, Reference):
+            return ""
+        value = self.resolve(ready)
         return fingerprint(self.session.resolver.resolve(key), split(address)[1], value)
 
 

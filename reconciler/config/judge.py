@@ -112,7 +112,7 @@ class Bench:
             adopt = bool(_read(scalars.flag, raw["adopt"], ("adopt",), report))
         if "manage" in raw:
             once = self.once(raw["manage"], report)
-        made = []
+        siblings = []
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))
             if size > rule.limit or not rule.pattern.fullmatch(key):
@@ -130,10 +130,12 @@ class Bench:
                     f"write {folded[:80]}",
                     Severity.WARNING,
                 )
-            made.append(
-                Account(Address(prefix + folded), data, hashed, self.file, line, adopt, once)
-            )
-        return made
+            siblings.append(Address(prefix + folded))
+        several = tuple(siblings) if len(siblings) > 1 else ()
+        return [
+            Account(where, data, hashed, self.file, line, adopt, once, several)
+            for where in siblings
+        ]
 
     def _merged(self, raw: Raw) -> Raw:
         """Return the account over the defaults: sections field by field, all else as a whole."""
@@ -204,7 +206,7 @@ class Bench:
                 report(
                     ("token", "generate"),
                     "unsupported-field",
-                    f"{name} cannot have the vendor mint a token in this version.",
+                    f"{name} has no way to mint a token.",
                     "write generate: true, which mints it here and delivers it first",
                 )
         if "protected" in raw:

@@ -15,22 +15,28 @@ from reconciler.conversation import (
     Answer,
     Call,
     Credentials,
+    Minted,
     Outcome,
     ReadFailed,
     Request,
     Result,
     Signed,
+    Sink,
+    Token,
     Verdict,
     Why,
     inner,
+    token_lost,
 )
 from reconciler.providers.checksum import checksum
 from reconciler.values import Reference
 
-_ACCOUNT = "vendor page: CommsEase IM account (v1)"
-_CARD = "vendor page: user profile (v1)"
-_MUTE = "vendor page: mute by module (v1)"
-_SDK = "vendor's Java server SDK"
+_REGISTER = "vendor page: Register an Account (CommsEase, v1, 2022-11-25)"
+_ACCOUNT = "vendor page: CommsEase IM account (v1, 2022-11-25)"
+_CARD = "user profile (v1): doc.yunxin.163.com/messaging/server-apis/zI0NzYyMDQ"
+_BAN = "ban an account (v1): doc.commsease.com/en/messaging/server-apis/TUzOTA4NTY"
+_MUTE = "mute by module (v1): doc.commsease.com/en/messaging/server-apis/DU5NDM5MjQ"
+_SDK = "the vendor's server SDK: github.com/netease-im/yunxin-server-sdk-java"
 _PUSH = "configuration.push_enabled_when_desktop_online"
 
 _PROFILE: Final = MappingProxyType(
@@ -100,13 +106,21 @@ CAPABILITIES: Final = Capabilities(
                 note="version 1 has no way to ask for it; what is recorded is what was done",
             ),
             "banned.kick": Field(Support.NATIVE, True, source=_ACCOUNT),
-            "banned.notify": Field(Support.NATIVE, None, 256, source=_ACCOUNT),
+            "banned.notify": Field(
+                Support.NATIVE, None, 256, note="shown by SDK 7.7.0 and newer", source=_BAN
+            ),
             "token": Field(
                 Support.UNREADABLE,
                 None,
                 128,
                 source=_ACCOUNT,
                 note="never given back; version or keyed fingerprint tells a change",
+            ),
+            "token.vendor": Field(
+                Support.NATIVE,
+                None,
+                source=_ACCOUNT,
+                note="minted by the vendor; the weaker choice, as a lost answer loses it",
             ),
         }
     ),
@@ -122,6 +136,7 @@ CAPABILITIES: Final = Capabilities(
             "profile": ("update_uinfo",),
             "configuration": ("mute_module",),
             "token": ("update_token",),
+            "token.vendor": ("refresh_token",),
             _PUSH: ("set_donnop",),
             "block": ("block",),
             "unblock": ("unblock",),
@@ -135,6 +150,14 @@ CAPABILITIES: Final = Capabilities(
     after_login=(_PUSH,),
     credentials=("app_key", "app_secret"),
     penalty=10.0,
+    sources=MappingProxyType(
+        {
+            "id": _REGISTER,
+            "regions": "how to call (v1): doc.yunxin.163.com/messaging/server-apis/jk3MzY2MTI",
+            "rates": "vendor page: API list and rate limits (v1)",
+            "batch": _CARD,
+        }
+    ),
 )
 
 _WHY: Final = MappingProxyType(
@@ -230,31 +253,33 @@ class CommsEase:
         outcomes: dict[str, Outcome] = {}
         for account_id, document in accounts.items():
             body, muted = _registration(document)
-            outcome = _outcome((yield _post("create", account_id, body)), account_id)
+            sink = document.get("token", {}).get("value")
+            answer = yield _post("create", account_id, body, sink)
+            outcome = _outcome(answer, account_id)
             there = outcome.result is Result.CONFIRMED
-            if outcome.result is Result.AMBIGUOUS and muted:
-                # Whoever settles the lost reply would find the account and not ask for its mutes.
-                seen = _sights((yield _batch([account_id])), [account_id], fails=False)
-                there = seen.get(account_id, MISSING).exists
+            done = _without(document, muted, lost=bool(answer.undelivered))
             if there and muted:
-                answer = yield _post("mute_module", account_id, muted)
-                outcome = _outcome(answer, account_id, muted=muted)
-                if outcome.result is not Result.CONFIRMED:
-                    outcome = replace(outcome, done=_without(document, muted))
+                told = yield _post("mute_module", account_id, muted)
+                outcome = replace(_outcome(told, account_id, muted=muted), done=done)
+            if there and answer.undelivered and outcome.result is Result.CONFIRMED:
+                outcome = replace(token_lost(answer), done=_without(document, {}, lost=True))
             flags = document.get("configuration", {})
             push = flags.get("push_enabled_when_desktop_online", True)
             outcomes[account_id] = replace(outcome, waiting=() if push else (_PUSH,))
         return outcomes
 
     def update(
-        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+        self, account_id: str, fields: Mapping[str, Any], token: Token | None
     ) -> Call[Outcome]:
         """Set profile, mutes, token and push switch with a call for each that changes."""
         done: tuple[str, ...] = ()
         waiting: tuple[str, ...] = ()
         outcome = Outcome(Result.CONFIRMED)
         for request, paths in _updates(account_id, fields, token):
-            outcome = _outcome((yield request), account_id, muted=request.body)
+            answer = yield request
+            outcome = _outcome(answer, account_id, muted=request.body)
+            if answer.undelivered and outcome.result is Result.CONFIRMED:
+                outcome = token_lost(answer)
             if request.api == "set_donnop" and (outcome.code, outcome.why) == ("414", Why.OTHER):
                 # The vendor's answer for an account that never logged in (vendor SDK, its test).
                 waiting += paths
@@ -289,6 +314,7 @@ _ACTIONS: Final = MappingProxyType(
         "update_uinfo": "updateUinfo",
         "mute_module": "muteModule",
         "update_token": "update",
+        "refresh_token": "refreshToken",
         "set_donnop": "setDonnop",
         "block": "block",
         "unblock": "unblock",
@@ -297,7 +323,10 @@ _ACTIONS: Final = MappingProxyType(
 """The vendor's name of each API that changes an account."""
 
 
-def _post(api: str, account_id: str, body: Mapping[str, Any]) -> Request:
+def _post(
+    api: str, account_id: str, body: Mapping[str, Any], token: Token | None = None
+) -> Request:
+    """Return a call that changes an account; `token` a sink takes the one that it answers."""
     return Request(
         api,
         "POST",
@@ -305,6 +334,7 @@ def _post(api: str, account_id: str, body: Mapping[str, Any]) -> Request:
         body={"accid": account_id, **body},
         encoding="form",
         account_ids=(account_id,),
+        minted=Minted(("info", "token"), token) if isinstance(token, Sink) else None,
     )
 
 
@@ -323,24 +353,24 @@ def _batch(ids: Sequence[str]) -> Request:
 def _registration(document: Document) -> tuple[dict[str, Any], dict[str, bool]]:
     """Return the fields of a registration, and the mutes that must follow it."""
     body = {_PROFILE[name]: value for name, value in document.get("profile", {}).items()}
-    if token := document.get("token"):
-        body["token"] = token["value"]
+    if isinstance(token := document.get("token", {}).get("value"), Reference):
+        body["token"] = token
     flags = document.get("configuration", {})
     return body, {_MUTES[name]: True for name in flags if name in _MUTES and flags[name]}
 
 
-def _without(document: Document, muted: Mapping[str, bool]) -> tuple[str, ...]:
-    """Return the paths that a registration has set, less the mutes that did not follow."""
+def _without(document: Document, muted: Mapping[str, bool], *, lost: bool) -> tuple[str, ...]:
+    """Return the paths that a registration has set, less mutes and a token that did not follow."""
     paths = [REGISTERED]
     paths += [f"profile.{name}" for name in document.get("profile", {})]
     flags = document.get("configuration", {})
     paths += [f"configuration.{name}" for name in flags if _MUTES.get(name, "") not in muted]
-    paths += ["token"] if document.get("token") else []
+    paths += ["token"] if document.get("token") and not lost else []
     return tuple(path for path in paths if path != _PUSH)
 
 
 def _updates(
-    account_id: str, fields: Mapping[str, Any], token: Reference | None
+    account_id: str, fields: Mapping[str, Any], token: Token | None
 ) -> Iterator[tuple[Request, tuple[str, ...]]]:
     """Yield the calls of an update, each with the paths that it sets."""
     for api, section, names in (
@@ -351,10 +381,12 @@ def _updates(
         if paths:
             body = {names[path.partition(".")[2]]: fields[path] for path in paths}
             yield _post(api, account_id, body), paths
-    if token is not None:
+    if isinstance(token, Reference):
         yield _post("update_token", account_id, {"token": token}), ("token",)
     if _PUSH in fields:
         yield _post("set_donnop", account_id, {"donnopOpen": not fields[_PUSH]}), (_PUSH,)
+    if isinstance(token, Sink):
+        yield _post("refresh_token", account_id, {}, token), ("token",)
 
 
 def _cause(request: Request, desc: str) -> Why:

@@ -9,27 +9,37 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
-from reconciler.accounts import MISSING, Document, Observed
+from reconciler.accounts import MISSING, Document, Observed, flatten
 from reconciler.capabilities import Capabilities, Field, IdRule, Support
 from reconciler.conversation import (
+    REGISTERED,
     Answer,
     Call,
     Credentials,
+    Minted,
     Outcome,
     ReadFailed,
     Request,
     Result,
     Signed,
+    Sink,
+    Token,
     Verdict,
     Why,
     inner,
+    token_lost,
 )
 from reconciler.providers.checksum import checksum
 from reconciler.values import Reference
 
-_REGISTER = "vendor page: register account (v2)"
-_SDK = "vendor's Java server SDK"
+_REGISTER = "register account (v2): doc.yunxin.163.com/messaging2/server-apis/TQyNjgyMzc"
+_LIST = "API list and limits (v2): doc.yunxin.163.com/messaging2/server-apis/DUzNjAzMTc"
+_SDK = "the vendor's server SDK: github.com/netease-im/yunxin-server-sdk-java"
 _PUSH = "configuration.push_enabled_when_desktop_online"
+_TOKEN = ("data", "token")
+
+
+_CLEARS = "no page says that the empty text clears it"
 
 
 def _text(limit: int, note: str = "") -> Field:
@@ -49,14 +59,14 @@ CAPABILITIES: Final = Capabilities(
     ),
     fields=MappingProxyType(
         {
-            "profile.name": _text(64),
+            "profile.name": _text(64, _CLEARS),
             "profile.avatar": _text(1024, "a URL; checked by the vendor's anti-spam"),
             "profile.sign": _text(256),
             "profile.email": _text(64),
             "profile.birthday": _text(16),
             "profile.mobile": _text(32, "outside mainland China with its country code"),
             "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_REGISTER),
-            "profile.extension": _text(1024),
+            "profile.extension": _text(1024, _CLEARS),
             **{
                 f"configuration.{name}": Field(Support.NATIVE, False, source=_REGISTER)
                 for name in (
@@ -69,7 +79,7 @@ CAPABILITIES: Final = Capabilities(
             _PUSH: Field(
                 Support.NATIVE,
                 True,
-                source=_SDK,
+                source=_REGISTER,
                 note="the vendor takes it only after the account's first login",
             ),
             "banned": Field(Support.NATIVE, False, source=_SDK),
@@ -81,6 +91,12 @@ CAPABILITIES: Final = Capabilities(
                 128,
                 source=_REGISTER,
                 note="never given back; version or keyed fingerprint tells a change",
+            ),
+            "token.vendor": Field(
+                Support.NATIVE,
+                None,
+                source="vendor page: refresh token (v2)",
+                note="minted by the vendor; the weaker choice, as a lost answer loses it",
             ),
         }
     ),
@@ -96,6 +112,7 @@ CAPABILITIES: Final = Capabilities(
             "profile": ("update_user",),
             "configuration": ("update_account",),
             "token": ("update_account",),
+            "token.vendor": ("refresh_token",),
             _PUSH: ("push_config",),
             "block": ("disable",),
             "unblock": ("disable",),
@@ -107,7 +124,16 @@ CAPABILITIES: Final = Capabilities(
     waits=("profile.", "configuration.", "token"),
     after_login=(_PUSH,),
     credentials=("app_key", "app_secret"),
+    # Version 1 states 10 s; version 2 states no length.
     penalty=10.0,
+    sources=MappingProxyType(
+        {
+            "id": f"{_REGISTER}; letters and folding as in version 1",
+            "regions": "how to call (v2): doc.yunxin.163.com/messaging2/server-apis/zcwODA3MTU",
+            "rates": f"{_LIST}; the Standard plan, others have more",
+            "batch": "no page states it; what clients are known to send",
+        }
+    ),
 )
 
 _WHY: Final = MappingProxyType(
@@ -216,24 +242,42 @@ class Yunxin:
             push = flags.pop("push_enabled_when_desktop_online", True)
             if flags:
                 body["configuration"] = flags
-            if token := document.get("token"):
-                body["token"] = token["value"]
+            minted = None
+            match document.get("token", {}).get("value"):
+                case Reference() as token:
+                    body["token"] = token
+                case Sink() as sink:
+                    minted = Minted(_TOKEN, sink)
             answer = yield Request(
-                "create", "POST", "/im/v2/accounts", body=body, account_ids=(account_id,)
+                "create",
+                "POST",
+                "/im/v2/accounts",
+                body=body,
+                account_ids=(account_id,),
+                minted=minted,
             )
-            outcomes[account_id] = _outcome(answer, account_id, waiting=() if push else (_PUSH,))
+            outcome = _outcome(answer, account_id, waiting=() if push else (_PUSH,))
+            if answer.undelivered and outcome.result is Result.CONFIRMED:
+                set_ = tuple(path for path in flatten(document) if path != _PUSH)
+                outcome = replace(token_lost(answer), done=(REGISTERED, *set_))
+            outcomes[account_id] = outcome
         return outcomes
 
     def update(
-        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+        self, account_id: str, fields: Mapping[str, Any], token: Token | None
     ) -> Call[Outcome]:
-        """Set flags and token with one call, the push switch and the profile with one each."""
+        """Set flags and token with one call, the push switch and the profile with one each.
+
+        A token that the vendor mints comes last, with a call of its own.
+        """
         done: tuple[str, ...] = ()
         waiting: tuple[str, ...] = ()
         outcome = Outcome(Result.CONFIRMED)
         for request, paths in _updates(account_id, fields, token):
             answer = yield request
             outcome = _outcome(answer, account_id)
+            if answer.undelivered and outcome.result is Result.CONFIRMED:
+                outcome = token_lost(answer)
             if request.api == "push_config" and _push_waits(answer, fields[_PUSH]):
                 waiting += paths
                 outcome = Outcome(Result.CONFIRMED)
@@ -281,7 +325,7 @@ def _switch(account_id: str, body: Mapping[str, Any]) -> Request:
 
 
 def _updates(
-    account_id: str, fields: Mapping[str, Any], token: Reference | None
+    account_id: str, fields: Mapping[str, Any], token: Token | None
 ) -> Iterator[tuple[Request, tuple[str, ...]]]:
     """Yield the calls of an update, each with the paths that it sets."""
     flags = tuple(path for path in fields if path.startswith("configuration.") and path != _PUSH)
@@ -289,14 +333,14 @@ def _updates(
     body: dict[str, Any] = {}
     if flags:
         body["configuration"] = {path.partition(".")[2]: fields[path] for path in flags}
-    if token is not None:
+    if isinstance(token, Reference):
         body["token"] = token
     if body:
         yield (
             Request(
                 "update_account", "PATCH", _path(account_id), body=body, account_ids=(account_id,)
             ),
-            flags + (("token",) if token else ()),
+            flags + (("token",) if "token" in body else ()),
         )
     if profile:
         yield (
@@ -319,6 +363,17 @@ def _updates(
                 account_ids=(account_id,),
             ),
             (_PUSH,),
+        )
+    if isinstance(token, Sink):
+        yield (
+            Request(
+                "refresh_token",
+                "PATCH",
+                _path(account_id, action="/actions/refresh_token"),
+                account_ids=(account_id,),
+                minted=Minted(_TOKEN, token),
+            ),
+            ("token",),
         )
 
 

@@ -16,6 +16,7 @@ from reconciler.conversation import (
     Answer,
     Call,
     Credentials,
+    Minted,
     Provider,
     Request,
     Result,
@@ -23,10 +24,10 @@ from reconciler.conversation import (
     Why,
 )
 from reconciler.diagnostics import error
-from reconciler.errors import VendorError
+from reconciler.errors import ReconcilerError, VendorError
 from reconciler.events import Throttled
 from reconciler.secrets import Redactor
-from reconciler.transport.answers import INTERRUPTED, SEALED, Facts, judge
+from reconciler.transport.answers import INTERRUPTED, SEALED, Facts, judge, token_at
 from reconciler.transport.clock import Clock
 from reconciler.transport.encode import encode, headers, target
 from reconciler.transport.hints import pause, prefix, skew
@@ -64,9 +65,10 @@ class Transport:
     """The way to one vendor app, for as many threads as `app.concurrency` says.
 
     `resolve` turns references into secrets: those of the credentials, once, at the first request,
-    and those in bodies, unless `resolve_token` is given for these. `read_only` refuses every
-    request that mutates. `report` hears of pauses, on whichever thread meets one. `deadline` is
-    seconds for one whole exchange. `redactor` cleans what the HTTP libraries log.
+    and those in bodies, unless `resolve_token` is given for these. `deliver` takes a token that
+    the vendor minted to its sink. `read_only` refuses every request that mutates. `report` hears
+    of pauses, on whichever thread meets one. `deadline` is seconds for one whole exchange.
+    `redactor` cleans what the HTTP libraries log.
 
     Raises ConfigError for an endpoint, proxy or ca_file that cannot be used; SecretError comes
     out of `run` as it is.
@@ -82,6 +84,7 @@ class Transport:
         read_only: bool = False,
         report: Callable[[Throttled], None] | None = None,
         resolve_token: Callable[[Reference], str] | None = None,
+        deliver: Callable[[Reference, str], None] | None = None,
         deadline: float = 15.0,
         redactor: Redactor | None = None,
     ) -> None:
@@ -89,6 +92,7 @@ class Transport:
         self._app = app
         self._resolve = resolve
         self._reveal = resolve_token or resolve
+        self._deliver = deliver
         self._clock = clock
         self._read_only = read_only
         self._report = report
@@ -205,6 +209,9 @@ class Transport:
         answer = judge(
             self._provider, request, facts, {*known, *self._secrets(request, signed, revealed)}
         )
+        if request.minted and answer.verdict.result is Result.CONFIRMED:
+            undelivered = self._delivered(request.minted, facts)
+            answer = Answer(answer.verdict, answer.data, undelivered)
         log.debug(
             "%s: %s %s: %s %s",
             self._app.name,
@@ -214,6 +221,18 @@ class Transport:
             answer.verdict.code,
         )
         return answer, facts
+
+    def _delivered(self, minted: Minted, facts: Facts) -> str:
+        """Take the token of an answer to its sink; return why it is not there, or nothing."""
+        value = token_at(facts.body, minted.at)
+        if not value or self._deliver is None:
+            return "the answer holds no token"
+        self._redactor.add(value)
+        try:
+            self._deliver(minted.sink.reference, value)
+        except ReconcilerError as problem:
+            return str(problem)
+        return ""
 
     def _secrets(self, request: Request, signed: Signed, revealed: list[str]) -> Iterator[str]:
         """Yield what this attempt carried that its answer must not repeat.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,6 +67,14 @@ def judge(provider: Provider, request: Request, facts: Facts, secrets: Collectio
     if message != verdict.message:
         verdict = Verdict(verdict.result, verdict.code, message, verdict.why)
     return Answer(verdict, body)
+
+
+def token_at(body: bytes, keys: Sequence[str]) -> str:
+    """Return the token in a body that `judge` has read, before anything is sealed; else empty."""
+    found: Any = loads(body.decode("utf-8"))
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _unknown(result: Result, code: str, request: Request, what: str) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.changes import Action, Block, Change, Kind, Plan, Reason
+from reconciler.changes import Action, Block, Change, Kind, Plan, Reason, vendor_mints
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.drift import Drift
 from reconciler.events import (
@@ -131,7 +131,8 @@ def _changes(action: Action) -> Iterator[str]:
 
 def _change(action: Action, change: Change) -> str:
     if change.token is not None:
-        origin = change.token.get("from") or f"minted, delivered to {change.token.get('sink')}"
+        made = "minted by the vendor" if vendor_mints(change.token) else "minted"
+        origin = change.token.get("from") or f"{made}, delivered to {change.token.get('sink')}"
         before = visible(str(change.before or "(not set)"))
         return f"{before} -> {visible(str(change.after))}  from {visible(str(origin))}"
     if change.removed:
