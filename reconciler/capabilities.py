@@ -27,8 +27,8 @@ class Field:
     """One field at one vendor.
 
     `default` is what the vendor holds when the field was never set; a removed field returns to
-    it. `limit` counts `unit`s of the text. `choices` closes the set of values. `source` names the
-    vendor page the fact is from.
+    it. `limit` counts `unit`s of the text. `choices` closes the set of values. `source` says where
+    the fact was read.
     """
 
     support: Support
@@ -63,9 +63,12 @@ class Capabilities:
     missing is unsupported. `waits` lists the path prefixes that the vendor refuses while the
     account is banned, `after_login` the paths that it refuses before an account's first login.
     `calls` lists, per kind of work (`create`, `block`, `unblock`, `read`, and for an update a
-    path or its first part), the vendor APIs that it costs one call each. `rates` is the
-    documented limit in calls per second per API (`""` is every other API); `batch` the most
-    accounts one call of an API takes. `penalty` is the pause in seconds after a throttled call.
+    path or its beginning), the vendor APIs that it costs one call each; `created.` before a path
+    is what follows a registration that does not take the field, `banned.kick` what a kick adds to
+    a block. `rates` is the documented limit in calls per second per API (`""` is every other
+    API); `batch` the most accounts one call takes, for `read` and `create`. `penalty` is the
+    pause in seconds after a throttled call. `sources` says where `id`, `regions`, `rates` and
+    `batch` were read.
     """
 
     type: str
@@ -80,6 +83,7 @@ class Capabilities:
     after_login: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     penalty: float = 10.0
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def field(self, path: str) -> Field:
         """Return the field at a path; one the vendor does not have is unsupported."""
@@ -87,7 +91,14 @@ class Capabilities:
 
     def apis(self, work: str) -> tuple[str, ...]:
         """Return the vendor APIs that a kind of work, or a change of a path, calls once each."""
-        return self.calls.get(work) or self.calls.get(work.partition(".")[0], ())
+        while work not in self.calls and "." in work:
+            work = work.rpartition(".")[0]
+        return self.calls.get(work, ())
+
+    @property
+    def open_fields(self) -> bool:
+        """Whether users name fields of their own here (`profile.custom.*`)."""
+        return any(path.endswith(".*") for path in self.fields)
 
     def rate(self, api: str) -> float:
         """Return the documented limit of an API in calls per second."""

@@ -21,7 +21,8 @@ from reconciler.conversation import (
     Why,
 )
 from reconciler.providers import TYPES, capabilities, provider
-from reconciler.providers.commsease import CAPABILITIES, PROVIDER
+from reconciler.providers.commsease import PROVIDER
+from reconciler.providers.commsease_fields import CAPABILITIES
 from reconciler.providers.yunxin import CAPABILITIES as NEWER
 from reconciler.transport.encode import encode
 from reconciler.values import Reference

@@ -27,6 +27,8 @@ from reconciler.providers.usersig import usersig
 TAG = "Tag_Profile_Custom_Blocked"
 FOREVER = 4294967295
 PLAIN, TAGGED = provider("tencent"), provider("tencent", {"blocked_tag": TAG})
+TEAM, LEVEL = "Tag_Profile_Custom_Team", "Tag_Profile_Custom_Level"
+NAMING = provider("tencent", {"blocked_tag": TAG}, ("profile.custom.Team", "profile.custom.Level"))
 SECRET = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e"
 CREDENTIALS = Credentials(
     {"sdk_app_id": "1400000000", "admin": "administrator", "secret_key": SECRET}
@@ -187,6 +189,45 @@ class TestRead:
         assert seen["b"].profile["allow_type"] == "need_confirm"
         assert (seen["a"].banned, seen["b"].banned) == (False, False)
 
+    def test_custom_tags_are_read_by_name(self):
+        """Those the provider is made for are asked for; one that nobody set is empty."""
+        talk = Talk(NAMING.read(["a", "b"])).says(**checked(a="Imported", b="Imported"))
+        assert talk.asked.body["TagList"][-3:] == [TAG, LEVEL, TEAM]
+        items = [portrait("a", **{TEAM: "x", TAG: "1"}), portrait("b", **{LEVEL: "3"})]
+        talk.says(UserProfileItem=items).says(**mutes()).says(**mutes())
+        assert talk.result["a"].profile["custom"] == {"Level": "", "Team": "x"}
+        assert talk.result["b"].profile["custom"] == {"Level": "3", "Team": ""}
+
+    def test_what_is_no_custom_field_is_not_asked_for(self):
+        """The mark, a key that cannot be registered and other fields name no custom tag."""
+        paths = ("profile.custom.Blocked", "profile.custom.a1", "profile.name", "labels.custom")
+        talk = Talk(provider("tencent", {"blocked_tag": TAG}, paths).read(["a"]))
+        named = talk.says(**checked(a="Imported")).asked.body["TagList"]
+        assert [tag for tag in named if "Custom" in tag] == [TAG]
+
+    @pytest.mark.parametrize("code", [40007, 40009])
+    def test_a_custom_tag_that_is_not_given_spoils_nothing(self, code):
+        """Each is then asked for alone; nothing is said of the one that is refused."""
+        talk = Talk(NAMING.read(["a", "b"])).says(**checked(a="Imported", b="Imported"))
+        talk.says(code)
+        assert not {LEVEL, TEAM} & set(talk.asked.body["TagList"])
+        talk.says(
+            UserProfileItem=[portrait("a", Tag_Profile_IM_Nick="A"), {"To_Account": "b"}],
+            Fail_Account=["b"],
+        )
+        assert talk.asked.body == {"To_Account": ["a"], "TagList": [LEVEL]}
+        talk.says(code)
+        assert talk.asked.body == {"To_Account": ["a"], "TagList": [TEAM]}
+        talk.says(UserProfileItem=[portrait("a", **{TEAM: "x"})]).says(**mutes())
+        seen = talk.result["a"].profile
+        assert (seen["name"], seen["custom"]) == ("A", {"Team": "x"})
+
+    def test_a_mark_that_is_not_given_is_no_reading(self):
+        """Without its mark nothing is known of a ban, so the refusal is told as it is."""
+        talk = Talk(NAMING.read(["a"])).says(**checked(a="Imported")).says(40009)
+        with pytest.raises(ReadFailed):
+            talk.says(40009)
+
     def test_an_item_that_failed_is_left_out(self):
         """One bad account of a profile batch is unknown, its neighbours are not."""
         talk = Talk(PLAIN.read(["a", "b"])).says(**checked(a="Imported", b="Imported"))
@@ -295,19 +336,19 @@ class TestChanges:
         talk.says(130006)
         assert talk.result.done == ("profile.birthday",)
 
-    def test_a_block_mutes_marks_and_kicks(self):
-        """In that order, so that a session which ends finds the mute in place."""
+    def test_a_block_mutes_kicks_and_marks(self):
+        """In that order: a session ends with the mute in place, and the mark says all is done."""
         talk = Talk(TAGGED.block("a", {}))
         assert talk.asked.body == {"Set_Account": "a", **mutes(FOREVER, FOREVER)}
-        talk.says()
-        assert talk.asked.body["ProfileItem"] == [{"Tag": TAG, "Value": "1"}]
         talk.says().says(70107)
-        assert talk.apis == ["setnospeaking", "portrait_set", "kick"]
+        assert talk.asked.body["ProfileItem"] == [{"Tag": TAG, "Value": "1"}]
+        talk.says()
+        assert talk.apis == ["setnospeaking", "kick", "portrait_set"]
         assert talk.result.result is Result.CONFIRMED
 
     def test_an_interrupted_block_fails_as_its_call_did(self):
         """What follows the failing call is not sent."""
-        talk = Talk(TAGGED.block("a", {})).says().says(40003)
+        talk = Talk(TAGGED.block("a", {})).says().says().says(40003)
         assert (talk.result.result, talk.result.why) == (Result.REJECTED, Why.MISSING)
 
     def test_an_unblock_restores_the_declared_mutes(self):

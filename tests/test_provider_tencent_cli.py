@@ -32,6 +32,8 @@ alice:
 bob:
   profile: {name: Bob}
 """
+CUSTOM = TWO.replace("sign: hi", "sign: hi, custom: {Team: a}")
+TEAM = "Tag_Profile_Custom_Team"
 BANNED = TWO.replace("bob:", "  banned: {reason: spam}\nbob:")
 CLEAN = "No changes. 2 accounts as recorded."
 
@@ -132,6 +134,91 @@ def test_drift_and_coverage(world: Chat) -> None:
     } >= {("sg-chat/bob", "profile.name"), ("sg-chat/alice", "banned")}
 
 
+def test_the_life_of_a_custom_field(world: Chat) -> None:
+    """It is checked like any other; once it has left the YAML it is empty at the vendor."""
+    world.applies(CUSTOM)
+    assert world.run("plan", "--refresh").last == CLEAN
+    found = world.run("drift", "--json")
+    # alice: ban, two flags, four profile fields; bob: ban and name.
+    assert (found.code, found.json["coverage"]) == (0, {"checked": 9, "recorded_only": 0})
+
+    world.console("alice", extra={TEAM: "console"})
+    found = world.run("drift", "--json")
+    assert found.code == 2
+    assert found.json["drift"][0]["changes"] == [
+        {"path": "profile.custom.Team", "recorded": "a", "observed": "console"}
+    ]
+    assert world.run("refresh").last == "Refreshed: 2 accounts read, 2 records changed."
+    assert world.run("refresh").last == "Refreshed: 2 accounts read, 0 records changed."
+    assert [one["reason"] for one in world.run("plan", "--json").json["actions"]] == ["drift"]
+    assert "1 updated" in world.applies(CUSTOM)
+    assert world.vendor("alice")["extra"][TEAM] == "a"
+
+    assert "1 updated" in world.applies(TWO)
+    assert world.vendor("alice")["extra"][TEAM] == ""
+    assert world.run("plan", "--refresh").last == CLEAN
+    world.console("alice", extra={TEAM: "console"})
+    assert world.run("drift").code == 0
+
+
+def test_custom_fields_that_the_vendor_does_not_give_are_only_recorded(world: Chat) -> None:
+    """A tag that the console lets nobody read is counted as unchecked, and stops no reading."""
+    world.applies(CUSTOM)
+    world.faults({"match": {"api": "portrait_get"}, "fault": "code", "code": 40007})
+    world.faults({"match": {"api": "portrait_get"}, "fault": "code", "code": 40007, "after": 1})
+
+    found = world.run("drift", "--json")
+
+    assert (found.code, found.json["coverage"]) == (0, {"checked": 8, "recorded_only": 1})
+
+
+def test_an_unregistered_custom_field_fails_its_own_account_only(world: Chat) -> None:
+    """The reading before a create asks for it in vain, and the other accounts are created."""
+    unknown = {"api": "portrait_get"}
+    world.faults({"match": unknown, "fault": "code", "code": 40009})
+    world.faults({"match": {"api": "portrait_set"}, "fault": "code", "code": 40009})
+    world.control(f"{ACCOUNTS}/bob", {"profile": {"name": "Bob"}}, "PUT")
+    world.accounts(CUSTOM.replace("bob:", "bob:\n  adopt: true"))
+
+    ended = world.run("apply", "--auto-approve", "--json")
+
+    assert (ended.code, ended.lines[-1]["failed"]) == (3, 1)
+    assert ended.lines[-1]["applied"]["adopt"] == 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("executed", [True, False], ids=["carried out", "never arrived"])
+def test_a_lost_reply_of_a_custom_field_is_settled_by_reading(
+    world: Chat, executed: bool, times: int
+) -> None:
+    """What was carried out is found by name and not sent again, in this run or the next."""
+    world.applies(TWO)
+    world.faults(
+        {"match": {"api": "portrait_set"}, "fault": "close", "executed": executed, "times": times}
+    )
+    world.accounts(CUSTOM)
+
+    world.run("apply", "--auto-approve")
+    sent = len(world.calls("portrait_set"))
+    again = world.run("apply", "--auto-approve")
+
+    assert again.code == 0
+    assert world.vendor("alice")["extra"][TEAM] == "a"
+    if executed:
+        assert sent == len(world.calls("portrait_set")) == 2, "one of the create, one of the update"
+    assert world.run("plan", "--refresh").last == CLEAN
+
+
+def test_an_adopted_account_is_not_sent_the_custom_field_it_has(world: Chat) -> None:
+    """The reading before an adoption names the tags that the YAML writes."""
+    world.control(f"{ACCOUNTS}/bob", {"extra": {TEAM: "a"}}, "PUT")
+
+    world.applies("bob:\n  adopt: true\n  profile: {custom: {Team: a}}")
+
+    assert world.mutations() == []
+    assert world.run("drift", "--json").json["coverage"] == {"checked": 2, "recorded_only": 0}
+
+
 def test_without_a_tag_a_ban_is_only_recorded(world: Chat) -> None:
     """Without a marker the ban is carried out and recorded, and a reading cannot tell it."""
     world.workspace(more="")
@@ -204,13 +291,12 @@ def test_a_lost_reply_of_a_create_loses_nothing(world: Chat, api: str, executed:
 
 def test_a_create_in_doubt_is_settled_by_what_the_vendor_holds(world: Chat) -> None:
     """A run that ended between import and profile: the next one sets the rest."""
-    custom = TWO.replace("sign: hi", "sign: hi, custom: {Team: a}")
     lost = {"fault": "close", "times": None}
     world.faults(
         {"match": {"api": "portrait_set"}, **lost}, {"match": {"api": "portrait_get"}, **lost}
     )
     world.faults({"match": {"api": "getnospeaking"}, **lost})
-    world.accounts(custom)
+    world.accounts(CUSTOM)
     first = world.run("apply", "--auto-approve", "--json")
     assert (first.code, first.lines[-1]["in_doubt"]) == (3, 1)
     world.control("faults", method="DELETE")
@@ -219,12 +305,12 @@ def test_a_create_in_doubt_is_settled_by_what_the_vendor_holds(world: Chat) -> N
 
     held = world.vendor("alice")
     assert held["profile"]["sign"] == "hi"
-    assert held["extra"]["Tag_Profile_Custom_Team"] == "a"
+    assert held["extra"][TEAM] == "a"
     assert world.run("plan", "--refresh").last == CLEAN
 
 
 def test_a_lost_block_kicks_once(world: Chat) -> None:
-    """The reply of the kick is lost: the mark tells that the ban holds, and nobody kicks again."""
+    """The reply of the kick is lost: the ban is sent again and marked, and nobody kicks again."""
     world.applies(TWO)
     world.faults({"match": {"api": "kick"}, "fault": "close", "executed": True})
 

@@ -61,7 +61,7 @@ def vendor() -> Iterator[Vendor]:
                 "secret_key": Reference("env:SECRET"),
             },
         )
-        speaks = provider("tencent", {"blocked_tag": TAG})
+        speaks = provider("tencent", {"blocked_tag": TAG}, ("profile.custom.Team",))
         with Transport(speaks, app, lambda ref: "demo-secret-key", clock=clock) as transport:
             yield Vendor(speaks, transport, held, faults)
 
@@ -95,13 +95,27 @@ class TestTencent(ProviderConformance):
             "allow_type": "deny_any",
             "gender": 2,
         }
-        made = vendor.create("alice", profile={**profile, "custom": {"Team": "a"}})
+        profile["custom"] = {"Team": "a"}
+        made = vendor.create("alice", profile=profile)
 
         seen = vendor.read("alice")["alice"].profile
 
         assert made.result is Result.CONFIRMED
         assert {name: seen[name] for name in profile} == profile
         assert vendor.held("alice")["extra"]["Tag_Profile_Custom_Team"] == "a"
+
+    def test_a_custom_field_can_be_cleared(self, vendor: Vendor) -> None:
+        """It goes back to the empty text, which is also what an account has that never had it."""
+        vendor.create("alice", profile={"custom": {"Team": "a"}})
+        vendor.create("bob")
+
+        done = vendor.transport.run(
+            vendor.provider.update("alice", {"profile.custom.Team": ""}, None)
+        )
+
+        assert done.result is Result.CONFIRMED
+        for seen in vendor.read("alice", "bob").values():
+            assert seen.profile["custom"] == {"Team": ""}
 
     @pytest.mark.parametrize(
         "guess",

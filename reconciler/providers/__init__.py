@@ -1,8 +1,8 @@
-"""Providers: one vendor's API as data per file, found by the `type` a workspace names."""
+"""Providers: one vendor's API as data, found by the `type` a workspace names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -15,14 +15,18 @@ TYPES: Final = ("yunxin", "commsease", "tencent")
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def provider(type: str, options: Mapping[str, Any] = _NONE) -> Provider:
+def provider(
+    type: str, options: Mapping[str, Any] = _NONE, fields: Collection[str] = ()
+) -> Provider:
     """Return the provider of a vendor type, made for an app's own settings (`blocked_tag`).
 
-    Raises KeyError for a type that this version lacks.
+    `fields` are paths beneath an open one (`profile.custom.*`) that reads are to name; of any
+    other such field a read says nothing. Raises KeyError for a type that this version lacks.
     """
     if type not in TYPES:
         raise KeyError(type)
-    made: Provider = import_module(f"reconciler.providers.{type}").make(options)
+    room = import_module(f"reconciler.providers.{type}")
+    made: Provider = room.make({**options, "fields": fields})
     return made
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from typing import Final
 
-from reconciler.conversation import Credentials, Signed
+from reconciler.conversation import Credentials, Request, Signed
+
+_WORDS: Final = ("checksum", "appkey", "curtime")
 
 
 def checksum(credentials: Credentials, now: float, nonce: str) -> Signed:
@@ -24,3 +28,15 @@ def checksum(credentials: Credentials, now: float, nonce: str) -> Signed:
             "CheckSum": hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
         }
     )
+
+
+def about_signature(request: Request, text: str) -> bool:
+    """Tell whether the words that come with 414 say that the signature was not taken.
+
+    An account's own id may stand among them, and may be called "checksum".
+    """
+    words = text.casefold()
+    for account_id in request.account_ids:
+        own = rf"(?<![\w@.-]){re.escape(account_id.casefold())}(?![\w@.-])"
+        words = re.sub(own, "", words)
+    return any(word in words for word in _WORDS)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from re import compile as pattern
 from types import MappingProxyType
 from typing import Any, Final
 
 from reconciler.accounts import MISSING, Document, Observed
-from reconciler.capabilities import Capabilities, Field, IdRule, Support
 from reconciler.conversation import (
     REGISTERED,
     Answer,
@@ -28,137 +26,9 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import checksum
+from reconciler.providers.checksum import about_signature, checksum
+from reconciler.providers.commsease_fields import CAPABILITIES, MUTES, PROFILE, PUSH
 from reconciler.values import Reference
-
-_REGISTER = "vendor page: Register an Account (CommsEase, v1, 2022-11-25)"
-_ACCOUNT = "vendor page: CommsEase IM account (v1, 2022-11-25)"
-_CARD = "user profile (v1): doc.yunxin.163.com/messaging/server-apis/zI0NzYyMDQ"
-_BAN = "ban an account (v1): doc.commsease.com/en/messaging/server-apis/TUzOTA4NTY"
-_MUTE = "mute by module (v1): doc.commsease.com/en/messaging/server-apis/DU5NDM5MjQ"
-_SDK = "the vendor's server SDK: github.com/netease-im/yunxin-server-sdk-java"
-_PUSH = "configuration.push_enabled_when_desktop_online"
-
-_PROFILE: Final = MappingProxyType(
-    {
-        "name": "name",
-        "avatar": "icon",
-        "sign": "sign",
-        "email": "email",
-        "birthday": "birth",
-        "mobile": "mobile",
-        "gender": "gender",
-        "extension": "ex",
-    }
-)
-"""Profile fields, and what version 1 calls them."""
-
-_MUTES: Final = MappingProxyType(
-    {
-        "p2p_chat_banned": "muteP2P",
-        "team_chat_banned": "muteTeam",
-        "chatroom_chat_banned": "muteRoom",
-        "qchat_chat_banned": "muteQChat",
-    }
-)
-"""Chat flags, and what version 1 calls them."""
-
-
-def _text(limit: int, note: str = "") -> Field:
-    return Field(Support.NATIVE, "", limit, note=note, source=_CARD)
-
-
-CAPABILITIES: Final = Capabilities(
-    type="commsease",
-    title="NetEase CommsEase, classic server API v1",
-    id=IdRule(
-        # Version 2 takes no dots alone, and both have the same accounts.
-        pattern(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
-        32,
-        "characters",
-        folds=True,
-        words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
-    ),
-    fields=MappingProxyType(
-        {
-            "profile.name": _text(64),
-            "profile.avatar": _text(1024, "a URL"),
-            "profile.sign": _text(256),
-            "profile.email": _text(64),
-            "profile.birthday": _text(16),
-            "profile.mobile": _text(32, "outside mainland China with its country code"),
-            "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_CARD),
-            "profile.extension": _text(1024),
-            **{
-                f"configuration.{name}": Field(Support.NATIVE, False, source=_MUTE)
-                for name in _MUTES
-            },
-            _PUSH: Field(
-                Support.UNREADABLE,
-                True,
-                source=_SDK,
-                note="the vendor takes it only after the account's first login, as its inverse",
-            ),
-            "banned": Field(
-                Support.UNREADABLE,
-                False,
-                source=_ACCOUNT,
-                note="version 1 has no way to ask for it; what is recorded is what was done",
-            ),
-            "banned.kick": Field(Support.NATIVE, True, source=_ACCOUNT),
-            "banned.notify": Field(
-                Support.NATIVE, None, 256, note="shown by SDK 7.7.0 and newer", source=_BAN
-            ),
-            "token": Field(
-                Support.UNREADABLE,
-                None,
-                128,
-                source=_ACCOUNT,
-                note="never given back; version or keyed fingerprint tells a change",
-            ),
-            "token.vendor": Field(
-                Support.NATIVE,
-                None,
-                source=_ACCOUNT,
-                note="minted by the vendor; the weaker choice, as a lost answer loses it",
-            ),
-        }
-    ),
-    regions=MappingProxyType(
-        {
-            "china": "https://api.yunxinapi.com/nimserver",
-            "singapore": "https://api-sg.yunxinapi.com/nimserver",
-        }
-    ),
-    calls=MappingProxyType(
-        {
-            "create": ("create",),
-            "profile": ("update_uinfo",),
-            "configuration": ("mute_module",),
-            "token": ("update_token",),
-            "token.vendor": ("refresh_token",),
-            _PUSH: ("set_donnop",),
-            "block": ("block",),
-            "unblock": ("unblock",),
-            "read": ("get_uinfos",),
-        }
-    ),
-    rates=MappingProxyType({"": 100.0}),
-    batch=MappingProxyType({"read": 200, "create": 1}),
-    # Nobody says what version 1 refuses for a blocked account, so nothing waits: 422 would tell.
-    waits=(),
-    after_login=(_PUSH,),
-    credentials=("app_key", "app_secret"),
-    penalty=10.0,
-    sources=MappingProxyType(
-        {
-            "id": _REGISTER,
-            "regions": "how to call (v1): doc.yunxin.163.com/messaging/server-apis/jk3MzY2MTI",
-            "rates": "vendor page: API list and rate limits (v1)",
-            "batch": _CARD,
-        }
-    ),
-)
 
 _WHY: Final = MappingProxyType(
     {
@@ -181,9 +51,6 @@ like this call came before and not whether that took effect. A create or a reada
 settled by reading; a ban is sent again, and as every attempt has its own RequestId, 431 does not
 follow 431.
 """
-
-_KEYS: Final = ("checksum", "appkey", "curtime")
-"""Words of a `desc` under 414 that mean that the signature was not taken."""
 
 
 class CommsEase:
@@ -265,7 +132,7 @@ class CommsEase:
                 outcome = replace(token_lost(answer), done=_without(document, {}, lost=True))
             flags = document.get("configuration", {})
             push = flags.get("push_enabled_when_desktop_online", True)
-            outcomes[account_id] = replace(outcome, waiting=() if push else (_PUSH,))
+            outcomes[account_id] = replace(outcome, waiting=() if push else (PUSH,))
         return outcomes
 
     def update(
@@ -352,11 +219,11 @@ def _batch(ids: Sequence[str]) -> Request:
 
 def _registration(document: Document) -> tuple[dict[str, Any], dict[str, bool]]:
     """Return the fields of a registration, and the mutes that must follow it."""
-    body = {_PROFILE[name]: value for name, value in document.get("profile", {}).items()}
+    body = {PROFILE[name]: value for name, value in document.get("profile", {}).items()}
     if isinstance(token := document.get("token", {}).get("value"), Reference):
         body["token"] = token
     flags = document.get("configuration", {})
-    return body, {_MUTES[name]: True for name in flags if name in _MUTES and flags[name]}
+    return body, {MUTES[name]: True for name in flags if name in MUTES and flags[name]}
 
 
 def _without(document: Document, muted: Mapping[str, bool], *, lost: bool) -> tuple[str, ...]:
@@ -364,9 +231,9 @@ def _without(document: Document, muted: Mapping[str, bool], *, lost: bool) -> tu
     paths = [REGISTERED]
     paths += [f"profile.{name}" for name in document.get("profile", {})]
     flags = document.get("configuration", {})
-    paths += [f"configuration.{name}" for name in flags if _MUTES.get(name, "") not in muted]
+    paths += [f"configuration.{name}" for name in flags if MUTES.get(name, "") not in muted]
     paths += ["token"] if document.get("token") and not lost else []
-    return tuple(path for path in paths if path != _PUSH)
+    return tuple(path for path in paths if path != PUSH)
 
 
 def _updates(
@@ -374,34 +241,29 @@ def _updates(
 ) -> Iterator[tuple[Request, tuple[str, ...]]]:
     """Yield the calls of an update, each with the paths that it sets."""
     for api, section, names in (
-        ("update_uinfo", "profile", _PROFILE),
-        ("mute_module", "configuration", _MUTES),
+        ("update_uinfo", "profile", PROFILE),
+        ("mute_module", "configuration", MUTES),
     ):
-        paths = tuple(path for path in fields if path.startswith(f"{section}.") and path != _PUSH)
+        paths = tuple(path for path in fields if path.startswith(f"{section}.") and path != PUSH)
         if paths:
             body = {names[path.partition(".")[2]]: fields[path] for path in paths}
             yield _post(api, account_id, body), paths
     if isinstance(token, Reference):
         yield _post("update_token", account_id, {"token": token}), ("token",)
-    if _PUSH in fields:
-        yield _post("set_donnop", account_id, {"donnopOpen": not fields[_PUSH]}), (_PUSH,)
+    if PUSH in fields:
+        yield _post("set_donnop", account_id, {"donnopOpen": not fields[PUSH]}), (PUSH,)
     if isinstance(token, Sink):
         yield _post("refresh_token", account_id, {}, token), ("token",)
 
 
 def _cause(request: Request, desc: str) -> Why:
-    """Tell apart what 414 means: existing, missing, not signed well, or a wrong parameter.
-
-    The account's own id may stand in the text, and may be called "checksum".
-    """
+    """Tell apart what 414 means: existing, missing, not signed well, or a wrong parameter."""
     text = desc.casefold()
     if "already regist" in text:
         return Why.EXISTS
     if "not regist" in text:
         return Why.MISSING
-    for account_id in request.account_ids:
-        text = text.replace(account_id.casefold(), "")
-    return Why.AUTH if any(word in text for word in _KEYS) else Why.OTHER
+    return Why.AUTH if about_signature(request, desc) else Why.OTHER
 
 
 def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None = None) -> Outcome:
@@ -412,7 +274,7 @@ def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None
         if not isinstance(echoed, str) or CAPABILITIES.id.fold(echoed) != account_id:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer is about {echoed!r}")
         held = inner(answer.data, "data")
-        for key in _MUTES.values():
+        for key in MUTES.values():
             flag = _flag(held.get(key))
             if muted and flag is not None and flag is not muted.get(key, flag):
                 return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says {key} is {flag}")
@@ -452,10 +314,10 @@ def _sights(answer: Answer, ids: Sequence[str], *, fails: bool = True) -> dict[s
 def _seen(item: Mapping[str, Any]) -> Observed:
     """Return one account: a profile field that is left out is unset, a mute is not known."""
     profile: dict[str, Any] = {}
-    for name, key in _PROFILE.items():
+    for name, key in PROFILE.items():
         value = item.get(key)
         profile[name] = CAPABILITIES.field(f"profile.{name}").default if value is None else value
-    flags = {name: _flag(item.get(key)) for name, key in _MUTES.items()}
+    flags = {name: _flag(item.get(key)) for name, key in MUTES.items()}
     known = {name: flag for name, flag in flags.items() if flag is not None}
     return Observed(exists=True, profile=profile, configuration=known, banned=None)
 

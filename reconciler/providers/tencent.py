@@ -1,16 +1,15 @@
-"""Tencent: Tencent Cloud Chat's server API as conversations and a capability table."""
+"""Tencent: Tencent Cloud Chat's server API as conversations."""
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from reconciler.accounts import MISSING, Document, Observed, flatten
-from reconciler.capabilities import UNSUPPORTED, Capabilities, Field, IdRule, Support
+from reconciler.capabilities import Capabilities, Support
 from reconciler.conversation import (
     REGISTERED,
     Answer,
@@ -21,150 +20,25 @@ from reconciler.conversation import (
     Request,
     Result,
     Signed,
+    Token,
     Verdict,
     Why,
 )
+from reconciler.providers.tencent_fields import (
+    IMPORTED,
+    MUTES,
+    TAGS,
+    custom_tag,
+    read,
+    table,
+    written,
+)
 from reconciler.providers.usersig import usersig
-from reconciler.values import Reference
 
 PERMANENT: Final = 4_294_967_295
 """The mute that never ends; 0 lifts, anything between is seconds."""
 
-_CUSTOM: Final = "Tag_Profile_Custom_"
-_KEY: Final = re.compile(r"[A-Za-z]{1,8}")
-_PROFILE_PAGE, _MUTE_PAGE = "vendor page: profile fields", "vendor page: global mute"
 _ACCOUNT, _PROFILE, _MUTE = "im_open_login_svc", "profile", "openconfigsvr"
-_GENDERS: Final = ("Gender_Type_Unknown", "Gender_Type_Male", "Gender_Type_Female")
-_ALLOWS: Final = MappingProxyType(
-    {
-        "need_confirm": "AllowType_Type_NeedConfirm",
-        "allow_any": "AllowType_Type_AllowAny",
-        "deny_any": "AllowType_Type_DenyAny",
-    }
-)
-_TAGS: Final = MappingProxyType(
-    {
-        "name": "Tag_Profile_IM_Nick",
-        "avatar": "Tag_Profile_IM_Image",
-        "sign": "Tag_Profile_IM_SelfSignature",
-        "birthday": "Tag_Profile_IM_BirthDay",
-        "gender": "Tag_Profile_IM_Gender",
-        "location": "Tag_Profile_IM_Location",
-        "language": "Tag_Profile_IM_Language",
-        "level": "Tag_Profile_IM_Level",
-        "role": "Tag_Profile_IM_Role",
-        "allow_type": "Tag_Profile_IM_AllowType",
-    }
-)
-_MUTES: Final = MappingProxyType(
-    {"p2p_chat_banned": "C2CmsgNospeakingTime", "team_chat_banned": "GroupmsgNospeakingTime"}
-)
-_IMPORTED: Final = MappingProxyType({"profile.name": "Nick", "profile.avatar": "FaceUrl"})
-"""What an import takes of the profile; all else follows with calls of its own."""
-
-_BAN = (
-    "the vendor has no ban: muted for good, sessions ended; a newly signed UserSig logs in again, "
-    "so whoever issues UserSigs must refuse blocked users"
-)
-_UNTAGGED = f"{_BAN}; without blocked_tag it cannot be told from two permanent mutes"
-
-
-def _text(limit: int = 500, note: str = "") -> Field:
-    return Field(Support.NATIVE, "", limit, "bytes", note=note, source=_PROFILE_PAGE)
-
-
-def _number(note: str = "whole number, the app's own meaning") -> Field:
-    return Field(Support.NATIVE, 0, note=note, source=_PROFILE_PAGE)
-
-
-class _Table(Capabilities):
-    """The table with its rule for custom keys; the marker of bans is nobody's custom field."""
-
-    marker = ""
-
-    def field(self, path: str) -> Field:
-        """Return the field at a path; a custom key must be letters, at most 8."""
-        key = path.removeprefix("profile.custom.")
-        if key != path and (not _KEY.fullmatch(key) or _CUSTOM + key == self.marker):
-            return UNSUPPORTED
-        return Capabilities.field(self, path)
-
-
-def _table(marker: str) -> _Table:
-    table = _Table(
-        type="tencent",
-        title="Tencent Cloud Chat, server API v4",
-        id=IdRule(
-            re.compile(r"[A-Za-z0-9_-]{1,32}"),
-            32,
-            "bytes",
-            folds=False,
-            words="1 to 32 of the letters A-Z and a-z, digits, _ and -",
-        ),
-        fields=MappingProxyType(_fields(_BAN if marker else _UNTAGGED)),
-        regions=MappingProxyType(
-            {
-                "china": "https://console.tim.qq.com",
-                "singapore": "https://adminapisgp.im.qcloud.com",
-                "seoul": "https://adminapikr.im.qcloud.com",
-                "tokyo": "https://adminapijpn.im.qcloud.com",
-                "frankfurt": "https://adminapiger.im.qcloud.com",
-                "silicon-valley": "https://adminapiusa.im.qcloud.com",
-                "jakarta": "https://adminapiidn.im.qcloud.com",
-            }
-        ),
-        calls=MappingProxyType(
-            {
-                "create": ("multiaccount_import",),
-                "profile": ("portrait_set",),
-                "configuration": ("setnospeaking",),
-                "block": ("setnospeaking", *(("portrait_set",) if marker else ()), "kick"),
-                "unblock": ("setnospeaking", *(("portrait_set",) if marker else ())),
-                "read": ("account_check", "portrait_get", "getnospeaking"),
-            }
-        ),
-        rates=MappingProxyType({"": 200.0, "multiaccount_import": 100.0, "account_check": 100.0}),
-        batch=MappingProxyType({"read": 100, "create": 100}),
-        waits=("configuration.",),
-        credentials=("sdk_app_id", "admin", "secret_key"),
-        # No page says how long a throttled API stays closed; the rates are per second.
-        penalty=1.0,
-    )
-    object.__setattr__(table, "marker", marker)
-    return table
-
-
-def _fields(ban: str) -> dict[str, Field]:
-    choices = tuple(_ALLOWS)
-    mute = Field(Support.NATIVE, False, note="global mute, for good", source=_MUTE_PAGE)
-    return {
-        "profile.name": _text(),
-        "profile.avatar": _text(note="a URL"),
-        "profile.sign": _text(),
-        "profile.birthday": Field(
-            Support.NATIVE, "", note="kept as the number YYYYMMDD", source=_PROFILE_PAGE
-        ),
-        "profile.gender": Field(Support.NATIVE, 0, choices=(0, 1, 2), source=_PROFILE_PAGE),
-        "profile.location": _text(16, "older pages and SDKs say 16 bytes, the newest 500"),
-        "profile.language": _number(),
-        "profile.level": _number(),
-        "profile.role": _number(),
-        "profile.allow_type": Field(
-            Support.NATIVE, "need_confirm", choices=choices, source=_PROFILE_PAGE
-        ),
-        "profile.custom.*": Field(
-            Support.UNREADABLE,
-            "",
-            500,
-            "bytes",
-            note="key of 1 to 8 letters, registered in the console; tags are read by name only",
-            source=_PROFILE_PAGE,
-        ),
-        "configuration.p2p_chat_banned": mute,
-        "configuration.team_chat_banned": mute,
-        "banned": Field(Support.EMULATED, False, note=ban, source=_MUTE_PAGE),
-        "banned.kick": Field(Support.NATIVE, True, source="vendor page: kick"),
-    }
 
 
 def _classed(whys: Mapping[Why, str]) -> dict[str, Why]:
@@ -209,12 +83,25 @@ _UNSURE: Final = frozenset(
 """Codes of a backend that failed or ran out of time: the call may have been carried out."""
 
 
+_NOT_GIVEN: Final = frozenset({"40007", "40009"})
+"""Codes of a tag that nobody may read, or that was never registered."""
+
+_Tags: TypeAlias = dict[str, Any]
+"""What an account holds, by tag."""
+
+
 class Tencent:
     """The conversations of the server API; paths follow `https://console.tim.qq.com`."""
 
-    def __init__(self, blocked_tag: str = "") -> None:
-        self.capabilities: Capabilities = _table(blocked_tag)
+    def __init__(self, blocked_tag: str = "", fields: Collection[str] = ()) -> None:
+        self.capabilities: Capabilities = table(blocked_tag)
         self._marker = blocked_tag
+        self._tags = (*TAGS.values(), *((blocked_tag,) if blocked_tag else ()))
+        self._custom = tuple(
+            custom_tag(path)
+            for path in sorted(fields)
+            if custom_tag(path) and self.capabilities.field(path).support is not Support.UNSUPPORTED
+        )
 
     def app(self, credentials: Mapping[str, str]) -> str:
         """Return the identity of the app: its SDKAppID, which is no secret."""
@@ -273,38 +160,40 @@ class Tencent:
             verdict = answer.verdict
             if verdict.result is Result.REJECTED and verdict.why in (Why.OTHER, Why.MISSING):
                 continue
-            times = [_told(answer).data.get(name) for name in _MUTES.values()]
+            times = [_told(answer).data.get(name) for name in MUTES.values()]
             if all(isinstance(time, int) and not isinstance(time, bool) for time in times):
                 found[id] = self._observed(tags, times)
         return found
 
-    def _portraits(self, ids: Sequence[str]) -> Call[dict[str, Mapping[str, Any]]]:
-        """Return the tags of each account; one that fails, in the batch or with it, is left out."""
-        tags = [*_TAGS.values(), *((self._marker,) if self._marker else ())]
-        body = {"To_Account": list(ids), "TagList": tags}
-        answer = yield _request(_PROFILE, "portrait_get", body, ids, mutates=False)
-        found: dict[str, Mapping[str, Any]] = {}
-        if answer.verdict.why is Why.MISSING:
-            for id in ids if len(ids) > 1 else ():
-                found |= yield from self._portraits((id,))
-            return found
-        failed = _told(answer).data.get("Fail_Account") or ()
-        for item in _items(answer.data, "UserProfileItem", "To_Account", ids):
-            if item.get("ResultCode", 0) == 0 and item["To_Account"] not in failed:
-                held = item.get("ProfileItem")
-                found[item["To_Account"]] = {
-                    one["Tag"]: one.get("Value")
-                    for one in (held if isinstance(held, list) else ())
-                    if isinstance(one, Mapping) and isinstance(one.get("Tag"), str)
-                }
+    def _portraits(self, ids: Sequence[str]) -> Call[dict[str, _Tags]]:
+        """Return the tags of each account that were given.
+
+        One custom tag that the console does not know, or lets nobody read, fails a call as a
+        whole: then each is asked for alone, and what is not given is left out.
+        """
+        try:
+            return (yield from _portraits(ids, (*self._tags, *self._custom)))
+        except ReadFailed as failed:
+            if not self._custom or failed.outcome.code not in _NOT_GIVEN:
+                raise
+        found = yield from _portraits(ids, self._tags)
+        for tag in self._custom if found else ():
+            try:
+                more = yield from _portraits(tuple(found), (tag,))
+            except ReadFailed as failed:
+                if failed.outcome.code not in _NOT_GIVEN:
+                    raise
+            else:
+                found |= {id: found[id] | tags for id, tags in more.items()}
         return found
 
-    def _observed(self, tags: Mapping[str, Any], times: Sequence[Any]) -> Observed:
+    def _observed(self, tags: _Tags, times: Sequence[Any]) -> Observed:
         """Return what is known; mutes that may be those of a ban tell nothing of the flags."""
         banned = tags.get(self._marker) == "1" if self._marker else None
         hidden = all(time == PERMANENT for time in times) if banned is None else banned
-        flags = {} if hidden else {name: time > 0 for name, time in zip(_MUTES, times, strict=True)}
-        return Observed(exists=True, profile=_profile(tags), configuration=flags, banned=banned)
+        flags = {} if hidden else {name: time > 0 for name, time in zip(MUTES, times, strict=True)}
+        profile = read({tag: value for tag, value in tags.items() if tag != self._marker})
+        return Observed(exists=True, profile=profile, configuration=flags, banned=banned)
 
     def create(self, accounts: Mapping[str, Document]) -> Call[Mapping[str, Outcome]]:
         """Import accounts with one call, then set what an import does not take, one by one.
@@ -320,11 +209,11 @@ class Tencent:
     def _completed(self, account_id: str, document: Document) -> Call[Outcome]:
         """Set the rest of an account that was just imported."""
         fields = {path: value for path, value in flatten(document).items() if _at_vendor(path)}
-        muted = any(fields.get(f"configuration.{name}") for name in _MUTES)
+        muted = any(fields.get(f"configuration.{name}") for name in MUTES)
         rest = {
             path: value
             for path, value in fields.items()
-            if path not in _IMPORTED and (muted or not path.startswith("configuration."))
+            if path not in IMPORTED and (muted or not path.startswith("configuration."))
         }
         outcome = yield from self.update(account_id, rest, None)
         if outcome.result is Result.CONFIRMED:
@@ -333,7 +222,7 @@ class Tencent:
         return replace(outcome, done=(REGISTERED, *held, *outcome.done))
 
     def update(
-        self, account_id: str, fields: Mapping[str, Any], token: Reference | None
+        self, account_id: str, fields: Mapping[str, Any], token: Token | None
     ) -> Call[Outcome]:
         """Set the tags that changed with one call, the mutes that changed with another."""
         done: tuple[str, ...] = ()
@@ -345,23 +234,50 @@ class Tencent:
         return Outcome(Result.CONFIRMED, done=done)
 
     def block(self, account_id: str, ban: Mapping[str, Any]) -> Call[Outcome]:
-        """Mute for good, mark, and end the sessions last; every part may be repeated."""
+        """Mute for good, end the sessions, and mark; every part may be repeated.
+
+        The mark comes last: it tells whoever reads it that nothing of the ban is left to do.
+        """
         return (
             yield from _all(
-                _mute(account_id, dict.fromkeys(_MUTES, True)),
-                *self._marked(account_id, "1"),
+                _mute(account_id, dict.fromkeys(MUTES, True)),
                 *((_kick(account_id),) if ban.get("kick", True) else ()),
+                *self._marked(account_id, "1"),
             )
         )
 
     def unblock(self, account_id: str, document: Document) -> Call[Outcome]:
         """Bring back the mutes that are recorded of the account, then take the mark away."""
         flags = document.get("configuration", {})
-        declared = {name: bool(flags.get(name)) for name in _MUTES}
+        declared = {name: bool(flags.get(name)) for name in MUTES}
         return (yield from _all(_mute(account_id, declared), *self._marked(account_id, "")))
 
     def _marked(self, account_id: str, value: str) -> tuple[Request, ...]:
         return (_portrait(account_id, {self._marker: value}),) if self._marker else ()
+
+
+def _portraits(ids: Sequence[str], tags: Sequence[str]) -> Call[dict[str, _Tags]]:
+    """Return the asked tags of each account, None for one that nobody set.
+
+    An account that fails, in the batch or with it, is left out.
+    """
+    body = {"To_Account": list(ids), "TagList": list(tags)}
+    answer = yield _request(_PROFILE, "portrait_get", body, ids, mutates=False)
+    found: dict[str, _Tags] = {}
+    if answer.verdict.why is Why.MISSING:
+        for id in ids if len(ids) > 1 else ():
+            found |= yield from _portraits((id,), tags)
+        return found
+    failed = _told(answer).data.get("Fail_Account") or ()
+    for item in _items(answer.data, "UserProfileItem", "To_Account", ids):
+        if item.get("ResultCode", 0) == 0 and item["To_Account"] not in failed:
+            held = item.get("ProfileItem")
+            found[item["To_Account"]] = dict.fromkeys(tags) | {
+                one["Tag"]: one.get("Value")
+                for one in (held if isinstance(held, list) else ())
+                if isinstance(one, Mapping) and one.get("Tag") in tags
+            }
+    return found
 
 
 def _request(
@@ -378,7 +294,7 @@ def _request(
 
 
 def _mute(account_id: str, flags: Mapping[str, bool]) -> Request:
-    times = {_MUTES[name]: PERMANENT if flag else 0 for name, flag in flags.items()}
+    times = {MUTES[name]: PERMANENT if flag else 0 for name, flag in flags.items()}
     body = {"Set_Account": account_id, **times}
     return _request(_MUTE, "setnospeaking", body, (account_id,))
 
@@ -412,7 +328,7 @@ def _updates(
     profile = tuple(path for path in fields if path.startswith("profile."))
     flags = tuple(path for path in fields if path.startswith("configuration."))
     if profile:
-        yield _portrait(account_id, dict(_tag(path, fields[path]) for path in profile)), profile
+        yield _portrait(account_id, dict(written(path, fields[path]) for path in profile)), profile
     if flags:
         yield _mute(account_id, {path.partition(".")[2]: fields[path] for path in flags}), flags
 
@@ -448,7 +364,7 @@ def _import(accounts: Mapping[str, Document]) -> Call[dict[str, Outcome]]:
 
 def _row(account_id: str, document: Document) -> dict[str, Any]:
     fields = flatten({"profile": document.get("profile", {})})
-    taken = {name: fields[path] for path, name in _IMPORTED.items() if fields.get(path)}
+    taken = {name: fields[path] for path, name in IMPORTED.items() if fields.get(path)}
     return {"UserID": account_id, **taken}
 
 
@@ -482,41 +398,10 @@ def _at_vendor(path: str) -> bool:
     return path.startswith(("profile.", "configuration."))
 
 
-def _tag(path: str, value: Any) -> tuple[str, Any]:
-    """Return the tag of a profile field and the value as the vendor writes it."""
-    name = path.removeprefix("profile.")
-    if name.startswith("custom."):
-        return _CUSTOM + name.removeprefix("custom."), value
-    match name:
-        case "gender":
-            value = _GENDERS[value]
-        case "allow_type":
-            value = _ALLOWS[value]
-        case "birthday":
-            value = int(value.replace("-", "") or 0)
-    return _TAGS[name], value
-
-
-def _profile(tags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every profile field that is read; a tag nobody set is the default."""
-    profile: dict[str, Any] = {}
-    for name, tag in _TAGS.items():
-        value = tags.get(tag)
-        match name:
-            case "gender":
-                value = _GENDERS.index(value) if value in _GENDERS else 0
-            case "allow_type":
-                value = {theirs: ours for ours, theirs in _ALLOWS.items()}.get(str(value))
-            case "birthday":
-                digits = f"{value or 0:0>8}"
-                value = f"{digits[:-4]}-{digits[-4:-2]}-{digits[-2:]}" if value else ""
-            case "language" | "level" | "role":
-                value = int(str(value)) if str(value).isdecimal() else 0
-        default = "need_confirm" if name == "allow_type" else ""
-        profile[name] = default if value is None else value
-    return profile
-
-
 def make(options: Mapping[str, Any]) -> Tencent:
-    """Return the provider; `blocked_tag` is the registered custom tag that marks bans."""
-    return Tencent(str(options.get("blocked_tag", "")))
+    """Return the provider.
+
+    `blocked_tag` is the registered custom tag that marks bans; `fields` are paths of which the
+    custom ones are to be read, as this vendor gives them by name only.
+    """
+    return Tencent(str(options.get("blocked_tag", "")), options.get("fields", ()))

@@ -29,7 +29,7 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import checksum
+from reconciler.providers.checksum import about_signature, checksum
 from reconciler.values import Reference
 
 _REGISTER = "register account (v2): doc.yunxin.163.com/messaging2/server-apis/TQyNjgyMzc"
@@ -95,7 +95,7 @@ CAPABILITIES: Final = Capabilities(
             "token.vendor": Field(
                 Support.NATIVE,
                 None,
-                source="vendor page: refresh token (v2)",
+                source="refresh token (v2): doc.yunxin.163.com/messaging2/server-apis/DUwODIwMTg",
                 note="minted by the vendor; the weaker choice, as a lost answer loses it",
             ),
         }
@@ -188,13 +188,18 @@ class Yunxin:
         return replace(signed, headers={**signed.headers, "X-custom-traceid": nonce})
 
     def verdict(self, request: Request, status: int, body: Mapping[str, Any]) -> Verdict:
-        """Judge the envelope `{code, msg, data}`; every business result is HTTP 200."""
+        """Judge the envelope `{code, msg, data}`; every business result is HTTP 200.
+
+        For a signature that is not taken the page lists 403, and users report 414.
+        """
         code = body.get("code")
         if isinstance(code, bool) or not isinstance(code, int):
             return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
         text, message = str(code), str(body.get("msg", ""))
         if status == 200 and code == 200:
             return Verdict(Result.CONFIRMED, text, message)
+        if code == 414 and about_signature(request, message):
+            return Verdict(Result.REJECTED, text, message, Why.AUTH)
         if why := _WHY.get(text):
             return Verdict(Result.REJECTED, text, message, why)
         if text in _REFUSED:
@@ -380,7 +385,7 @@ def _updates(
 def _push_waits(answer: Answer, wanted: bool) -> bool:
     """Tell whether the push switch was refused or had no effect, as before the first login."""
     if answer.verdict.result is Result.REJECTED:
-        return answer.verdict.code in ("414", "102301")
+        return answer.verdict.why is Why.OTHER and answer.verdict.code in ("414", "102301")
     held = inner(inner(answer.data, "data"), "configuration")
     return (
         answer.verdict.result is Result.CONFIRMED

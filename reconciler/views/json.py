@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from reconciler.diagnostics import Source, warning
 from reconciler.drift import Drift
 from reconciler.events import (
     Completed,
@@ -12,12 +13,14 @@ from reconciler.events import (
     Noted,
     Settled,
     Skipped,
+    Split,
     Started,
     Summary,
     Throttled,
     Waiting,
 )
 from reconciler.state import Entry, Lock
+from reconciler.views.words import split_line
 
 UI = "1.0"
 """Version of the event stream: the minor part grows with additions, which readers ignore."""
@@ -79,6 +82,8 @@ def event(happened: Event) -> dict[str, Any]:
             return {"type": "lock_wait", **lock(held)}
         case Noted(diagnostic):
             return {"type": "diagnostic", "diagnostic": diagnostic.to_json()}
+        case Split():
+            return _split(happened)
         case Summary(applied, failed, skipped, in_doubt, interrupted):
             return {
                 "type": "summary",
@@ -90,6 +95,26 @@ def event(happened: Event) -> dict[str, Any]:
             }
         case _:
             assert_never(happened)
+
+
+def _split(happened: Split) -> dict[str, Any]:
+    entry = happened.entry
+    told = warning(
+        "split",
+        split_line(happened),
+        hint="run apply again, it goes first",
+        source=Source(entry.file, entry.line),
+        address=next(iter(happened.left)),
+    )
+    return {
+        "type": "diagnostic",
+        "diagnostic": told.to_json(),
+        "done": list(happened.done),
+        "left": [
+            {"address": where, "result": how.replace(" ", "_")}
+            for where, how in happened.left.items()
+        ],
+    }
 
 
 def drift(found: Drift) -> dict[str, Any]:

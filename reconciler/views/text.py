@@ -15,6 +15,7 @@ from reconciler.events import (
     Noted,
     Settled,
     Skipped,
+    Split,
     Started,
     Summary,
     Throttled,
@@ -22,7 +23,16 @@ from reconciler.events import (
 )
 from reconciler.guard import Approval
 from reconciler.state import Entry, Lock, Record
-from reconciler.views.words import DONE, SIGNS, apply_line, number, plan_line, value, visible
+from reconciler.views.words import (
+    DONE,
+    SIGNS,
+    apply_line,
+    number,
+    plan_line,
+    split_line,
+    value,
+    visible,
+)
 
 DETAILED: Final = 1000
 """Actions up to which every field is shown; beyond it an action is one line."""
@@ -172,6 +182,8 @@ def event(happened: Event, paint: Painter = PLAIN) -> str | None:
             return f"waiting for the lock held by {visible(lock.holder.name)} ({visible(lock.id)})"
         case Noted(diagnostic):
             return finding(diagnostic, paint)
+        case Split():
+            return f"{split_line(happened)}; run apply again, it goes first"
         case Summary(applied, failed, skipped, in_doubt):
             return apply_line(applied, failed, skipped, in_doubt, complete=happened.complete)
 
