@@ -47,7 +47,8 @@ class Account(NamedTuple):
 
     `document` is the canonical JSON of its Document, so that a million of them stay small and
     comparing two is comparing digests. `once` names the sections set at creation and then left
-    to the end user (`manage: {profile: on_create}`).
+    to the end user (`manage: {profile: on_create}`). `siblings` are all accounts of its entry, the
+    same tuple for each; empty where the entry names one provider, as most do.
     """
 
     address: Address
@@ -57,6 +58,7 @@ class Account(NamedTuple):
     line: int
     adopt: bool = False
     once: tuple[str, ...] = ()
+    siblings: tuple[Address, ...] = ()
 
     @property
     def source(self) -> Source:

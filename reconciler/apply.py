@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
 from queue import Empty, SimpleQueue
@@ -11,9 +12,9 @@ from typing import TypeVar
 
 from reconciler.accounts import Address, split
 from reconciler.carry import DONE, Carried, Link
-from reconciler.changes import Action, Adopt, Create, Forget, Kind, Plan, to_json
+from reconciler.changes import Action, Adopt, Forget, Kind, Plan, to_json
 from reconciler.conversation import Outcome, Result, Why
-from reconciler.events import Completed, Errored, Event, Skipped, Started, Summary
+from reconciler.events import Completed, Errored, Event, Skipped, Splits, Started, Summary
 from reconciler.lanes import (
     INTERRUPTED,
     UNREACHABLE,
@@ -59,11 +60,18 @@ def apply(
     under way have ended; what they did is then in doubt and settled by the next run.
     """
     running = _Run(plan, recorded, writer, links, run, effects)
+    splits = Splits(plan.siblings)
     try:
-        yield from running.work()
+        for event in running.work():
+            splits.note(event)
+            yield event
     finally:
         running.close()
-    yield from running.end()
+    for event in running.end():
+        splits.note(event)
+        if isinstance(event, Summary):
+            yield from splits.found()
+        yield event
 
 
 class _Run:
@@ -80,6 +88,8 @@ class _Run:
     ) -> None:
         self.recorded, self.writer, self.links, self.run = recorded, writer, links, run
         self.effects = effects
+        # Never set, only waited for: a signal may set `stop` just when this thread holds its lock.
+        self.pause = threading.Event()
         self.doubts: dict[Address, list[Intent]] = {}
         for intent in recorded.unresolved():
             self.doubts.setdefault(intent.address, []).append(intent)
@@ -89,13 +99,20 @@ class _Run:
         self.failed = self.skipped = 0
         self.forgets = tuple(action for action in plan.actions if isinstance(action, Forget))
         others = (action for action in plan.actions if not isinstance(action, Forget))
+        first = {where for entry in plan.siblings for where in entry.behind}
         self.lanes = tuple(
-            Lane(
-                links[name],
-                Pool(links[name].concurrency, f"apply-{name}"),
-                self._units(tuple(actions)),
-            )
+            self._lane(links[name], name, tuple(actions), first)
             for name, actions in groupby(others, key=lambda action: split(action.address)[0])
+        )
+
+    def _lane(
+        self, link: Link, name: str, actions: Sequence[Action], first: Collection[Address]
+    ) -> Lane:
+        """Return the lane of one provider: what is behind its siblings, then all else."""
+        urgent = [action for action in actions if action.address in first]
+        others = [action for action in actions if action.address not in first]
+        return Lane(
+            link, Pool(link.concurrency, f"apply-{name}"), self._units(urgent), self._units(others)
         )
 
     def _units(self, actions: Sequence[Action]) -> Iterator[Unit]:
@@ -106,7 +123,10 @@ class _Run:
             for where, own in group:
                 steps = deque(Step(action, self.effects.new_id()) for action in own)
                 record = records.get(where) or Record(where, {}, banned=False)
-                yield Unit(where, steps, record, doubtful=where in self.doubts)
+                doubts = self.doubts.get(where, ())
+                kicked = any(intent.action["action"] == Kind.BLOCK for intent in doubts)
+                coming = any(intent.known_absent and _creates(intent) for intent in doubts)
+                yield Unit(where, steps, record, kicked=kicked, coming=coming)
 
     def work(self) -> Iterator[Event]:
         """Do what is planned, until it is done or shall stop."""
@@ -146,10 +166,14 @@ class _Run:
     def end(self) -> Iterator[Event]:
         """Read back once more what is in doubt, as an answer may have come late; then sum up."""
         if not self.effects.stop.is_set():
-            for event in settle(self.recorded, self.writer, self.links):
-                self.applied[event.kind] += event.held
-                self.failed += not event.held
+            for event in settle(self.recorded, self.writer, self.links, self.run.started_at):
+                # What an earlier run left behind is none of this run's actions.
+                if event.run == self.run.id:
+                    self.applied[event.kind] += event.held
+                    self.failed += not event.held
                 yield event
+        # Another run may have settled what this one left in doubt; it could not say so any more.
+        self.writer.check()
         yield Summary(
             dict(self.applied),
             self.failed,
@@ -169,6 +193,11 @@ class _Run:
         ahead = 4 * size
         while not lane.drained and lane.looking < 2 and len(lane.ready) < 2 * ahead:
             chunk = _take(lane.units, 2 * ahead)
+            if not chunk and lane.later is not None:
+                if lane.looking or lane.ready:
+                    break
+                lane.units, lane.later = lane.later, None
+                continue
             lane.drained = not chunk
             asking = tuple(unit for unit in chunk if unit.needs_look)
             lane.ready.extend(unit for unit in chunk if not unit.needs_look)
@@ -177,7 +206,7 @@ class _Run:
                 lane.pool.submit(partial(self.workers.look, lane, asking))
         room = ahead - lane.busy
         if lane.ready and room >= size:
-            units = [lane.ready.popleft() for _ in range(min(room, len(lane.ready)))]
+            units = _whole(lane, [lane.ready.popleft() for _ in range(min(room, len(lane.ready)))])
             self.writer.intend([self._intent(unit, step) for unit in units for step in unit.steps])
             for unit in units:
                 unit.intended = True
@@ -195,7 +224,7 @@ class _Run:
         creates: list[Unit] = []
         for unit in units:
             lane.busy += 1
-            if isinstance(unit.steps[0].action, Create) and unit.known_absent:
+            if unit.is_new:
                 creates.append(unit)
             else:
                 lane.pool.submit(partial(self.workers.run, self.workers.one, lane, (unit,)))
@@ -234,7 +263,7 @@ class _Run:
         try:
             yield self.inbox.get(timeout=_TICK)
             if any(lane.busy > 1 for lane in self.lanes):
-                self.effects.stop.wait(_GATHER)
+                self.pause.wait(_GATHER)
             while True:
                 yield self.inbox.get_nowait()
         except Empty:
@@ -259,12 +288,16 @@ class _Run:
         yield from events
 
     def _superseded(self, step: Step, carried: Carried) -> Iterator[Settlement]:
-        """Close older doubts about a ban, once it is certain which one the vendor holds."""
-        if not carried.confirmed or step.action.kind not in (Kind.BLOCK, Kind.UNBLOCK):
+        """Close older doubts about the same thing, once it is certain what the vendor holds."""
+        alike = next((kinds for kinds in _ALIKE if step.action.kind in kinds), ())
+        if not carried.confirmed or not alike:
             return
-        for intent in self.doubts.pop(step.action.address, ()):
-            if intent.action["action"] in (Kind.BLOCK, Kind.UNBLOCK):
+        doubts = self.doubts.pop(step.action.address, [])
+        for intent in doubts:
+            if intent.action["action"] in alike:
                 yield Settlement(intent.id, Status.NOT_SENT, "", "superseded by a later action")
+        if others := [intent for intent in doubts if intent.action["action"] not in alike]:
+            self.doubts[step.action.address] = others
 
     def _told(self, lane: Lane, step: Step, carried: Carried, seconds: float) -> Event:
         """Count one outcome and return its event; notice a lane that no call can get through."""
@@ -286,7 +319,8 @@ class _Run:
     def _skip_rest(self, lane: Lane) -> Iterator[Event]:
         """Tell that what is left of a lane is not tried, and close its intents."""
         because = lane.broken or "interrupted"
-        left = [*lane.ready, *lane.units]
+        left = [*lane.ready, *lane.units, *(lane.later or ())]
+        lane.later = None
         lane.ready.clear()
         lane.drained = True
         if settlements := [
@@ -303,8 +337,31 @@ class _Run:
         return Skipped(action, because)
 
 
+_ALIKE = ((Kind.BLOCK, Kind.UNBLOCK), (Kind.CREATE,))
+"""Kinds of which the last one done says how things are, whatever became of those before."""
+
+
+def _creates(intent: Intent) -> bool:
+    return bool(intent.action["action"] == Kind.CREATE)
+
+
 def _take(items: Iterator[T], most: int) -> list[T]:
     return list(islice(items, most))
+
+
+def _whole(lane: Lane, units: Sequence[Unit]) -> list[Unit]:
+    """Put creates back that only begin a batch, while others may come that fill it."""
+    size = lane.link.provider.capabilities.batch.get("create", 1)
+    coming = lane.ready or lane.looking
+    over = sum(unit.is_new for unit in units) % size if coming else 0
+    held: list[Unit] = []
+    for unit in reversed(units):
+        if unit.is_new and over:
+            lane.ready.appendleft(unit)
+            over -= 1
+        else:
+            held.append(unit)
+    return held[::-1]
 
 
 def _blocked(outcome: Outcome) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -136,10 +136,20 @@ def _held(seen: Observed, path: str) -> Any:
     return place
 
 
-def carry_creates(link: Link, actions: Sequence[Create]) -> dict[Address, Carried]:
-    """Register accounts that were read and are known to be absent, in one conversation."""
+def carry_creates(
+    link: Link, actions: Sequence[Create], coming: Collection[Address] = ()
+) -> dict[Address, Carried]:
+    """Register accounts that were read and are known to be absent, in one conversation.
+
+    `coming` are those that an earlier run asked for, whose call may yet be carried out.
+    """
     outcomes = _register(link, actions)
-    return {action.address: _created(link, action, outcomes[action.address]) for action in actions}
+    return {
+        action.address: _created(
+            link, action, outcomes[action.address], coming=action.address in coming
+        )
+        for action in actions
+    }
 
 
 def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
@@ -168,12 +178,14 @@ def _register(link: Link, actions: Sequence[Create]) -> dict[Address, Outcome]:
     return outcomes
 
 
-def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
+def _created(link: Link, action: Create, outcome: Outcome, *, coming: bool) -> Carried:
     """Settle one create; a lost reply is settled by reading, as the account was absent before.
 
     One that was registered and then not set as a whole is recorded with what was set, so that the
     next plan finds the rest; the create itself has failed.
     """
+    if coming and outcome.why is Why.EXISTS:
+        outcome = replace(outcome, result=Result.AMBIGUOUS)
     for _ in range(ATTEMPTS):
         if outcome.result is not Result.AMBIGUOUS:
             break
@@ -181,13 +193,10 @@ def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
         if seen is None:
             break
         if seen.exists:
-            outcome = _finished(link, action, outcome, seen)
+            outcome = _finished(link, action, outcome, seen, anew=coming)
         else:
-            outcome = _register(link, [action])[action.address]
-            if outcome.why is Why.EXISTS:
-                # It was absent before this run asked for it, so it is the one we asked for; what
-                # it holds is for the next reading to say.
-                outcome = replace(outcome, result=Result.AMBIGUOUS)
+            # Should it exist by now, it is the one we asked for: it was absent before this run.
+            outcome = _after_lost(outcome, _register(link, [action])[action.address])
     if outcome.result is Result.CONFIRMED:
         return Carried(outcome, made(link, action))
     if REGISTERED in outcome.done:
@@ -195,8 +204,13 @@ def _created(link: Link, action: Create, outcome: Outcome) -> Carried:
     return Carried(outcome)
 
 
-def _finished(link: Link, action: Create, outcome: Outcome, seen: Observed) -> Outcome:
-    """Set what a create that was found after a lost reply is seen not to have set."""
+def _finished(
+    link: Link, action: Create, outcome: Outcome, seen: Observed, *, anew: bool
+) -> Outcome:
+    """Set what a create that was found after a lost reply is seen not to have set.
+
+    `anew`: an earlier run's create may have been the one, so the token is set again.
+    """
     later = link.provider.capabilities.after_login
     document = json.loads(action.document)
     fields = {
@@ -207,7 +221,7 @@ def _finished(link: Link, action: Create, outcome: Outcome, seen: Observed) -> O
     missing = {path: value for path, value in fields.items() if not _is_held(seen, path, value)}
     # A token that was sent came with the account; one that the vendor minted went with the reply.
     spec = document.get("token")
-    lost = spec if vendor_mints(spec) else None
+    lost = spec if anew or vendor_mints(spec) else None
     if not missing and not lost:
         return replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
     try:
@@ -239,8 +253,7 @@ def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
 
     What is taken only after a first login waits, unless it is the vendor's default anyway. `seen`
     is given for another run's create: that one may have ended between its calls, so only what is
-    seen to be held is claimed; and what its token resolves to now, or would be minted as, is not
-    what was sent then, so no fingerprint is kept, and one that the vendor minted is lost.
+    seen to be held is claimed; and the token cannot be seen, so the next plan sets it again.
     """
     capabilities = link.provider.capabilities
     document = json.loads(action.document)
@@ -256,14 +269,12 @@ def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
         if path not in waiting
         and (seen is None or not at_vendor(path) or _is_held(seen, path, value))
     }
-    token = document.get("token")
-    if seen is not None and vendor_mints(token):
-        token = None
+    token = document.get("token") if seen is None else None
     return Record(
         action.address,
         unflatten(held) | ({"token": token} if token else {}),
         banned=False,
-        token_key=link.tokens.key(action.address, token) if token and seen is None else "",
+        token_key=link.tokens.key(action.address, token) if token else "",
         waiting=waiting,
     )
 
@@ -282,15 +293,27 @@ def carry(
 ) -> Carried:
     """Carry out one action on a recorded or adopted account.
 
-    `seen` is what was read just before, if it was; what it holds already is not sent again.
+    `seen` is what was read just before, if it was; what it holds already is not sent again, and
+    an account that is gone, or holds neither what was planned from nor what is wanted, is left.
     `kick` False leaves sessions alone, where an earlier ban that is in doubt may have ended them.
     """
     if isinstance(action, Adopt):
         return _adopted(action, record, seen)
     if not calls_vendor(action):
         return Carried(DONE, record.after(action))
+    if seen is not None and not seen.exists:
+        return Carried(Outcome(Result.REJECTED, "", "no such account", Why.MISSING))
     if seen is not None and holds(action, seen) is True:
         return Carried(DONE, record.after(action))
+    if seen is not None and (moved := _moved(action, seen)):
+        return Carried(
+            Outcome(
+                Result.REJECTED,
+                "changed",
+                f"{moved} was changed at the vendor since it was recorded, so nothing was done; "
+                "run: reconciler plan --refresh",
+            )
+        )
     later = _waits(link, action, record)
     sent = _narrowed(action, later + _there(action, seen))
     if isinstance(sent, Update) and not calls_vendor(sent):
@@ -322,6 +345,19 @@ def _there(action: Action, seen: Observed | None) -> tuple[str, ...]:
         and (sight := _held(seen, change.path)) is not None
         and same(change.path, sight, change.after)
     )
+
+
+def _moved(action: Action, seen: Observed) -> str:
+    """Return a path of an update whose value at the vendor is none that the plan knew of."""
+    for change in action.changes if isinstance(action, Update) else ():
+        if change.before is None or change.unknown or not at_vendor(change.path):
+            continue
+        sight = _held(seen, change.path)
+        if sight is not None and not any(
+            same(change.path, sight, known) for known in (change.before, change.after)
+        ):
+            return change.path
+    return ""
 
 
 def _narrowed(action: Action, paths: tuple[str, ...]) -> Action:
@@ -361,8 +397,20 @@ def _certain(link: Link, action: Action, record: Record, *, kick: bool) -> Outco
         seen = _sight(link, action.address)
         if seen is not None and holds(action, seen) is True:
             return replace(outcome, result=Result.CONFIRMED, message="found after a lost reply")
-        outcome = _sent(link, action, record, kick=False)
+        outcome = _after_lost(outcome, _sent(link, action, record, kick=False))
     return outcome
+
+
+def _after_lost(lost: Outcome, again: Outcome) -> Outcome:
+    """Return what is known after a call whose reply was lost and another try of the same.
+
+    That the second was refused, or never sent, says nothing of the first: it stays in doubt.
+    """
+    if again.result in (Result.CONFIRMED, Result.AMBIGUOUS):
+        return again
+    told = "; then ".join(dict.fromkeys(text for text in (lost.message, again.message) if text))
+    done = tuple(dict.fromkeys((*lost.done, *again.done)))
+    return replace(lost, message=told, why=again.why, done=done)
 
 
 def _sent(link: Link, action: Action, record: Record, *, kick: bool) -> Outcome:
@@ -416,4 +464,4 @@ def _sight(link: Link, address: Address) -> Observed | None:
 
 def _local(problem: ReconcilerError) -> Outcome:
     """Return the outcome of what failed on this side before anything was sent."""
-    return Outcome(Result.NOT_SENT, problem.diagnostics[0].id, str(problem))
+    return Outcome(Result.NOT_SENT, problem.diagnostics[0].id, problem.told)

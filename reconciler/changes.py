@@ -278,7 +278,7 @@ def from_json(shape: Mapping[str, Any]) -> Action:
     document = unflatten({c.path: c.after for c in changes if c.path != "token"})
     for change in changes:
         if change.token is not None:
-            document["token"] = dict(change.token)
+            document["token"] = {"version": change.token["version"], **change.token}
     return Create(where, reason, canonical(document), file, line, int(shape["version"]))
 
 
@@ -311,8 +311,8 @@ class Cost:
 class Siblings(NamedTuple):
     """The accounts of one entry in several apps, of which a plan touches some.
 
-    `behind` are those that need all that the others need and more: an earlier run got further in
-    one app than in another, or the app is new in the entry. They are empty where none is ahead.
+    `behind` are those that need something which another one does not need: an earlier run got
+    further there, or the app is new in the entry. A create needs everything.
     """
 
     accounts: tuple[Address, ...]

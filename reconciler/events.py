@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from reconciler.accounts import Address
-from reconciler.changes import Action, Kind
+from reconciler.changes import Action, Kind, Siblings
 from reconciler.diagnostics import Diagnostic
 from reconciler.state import Lock
 
@@ -57,11 +57,12 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An action of an earlier run is in doubt no more; `held` says whether it had been done."""
+    """An action of `run` is in doubt no more; `held` says whether it had been done."""
 
     address: Address
     kind: Kind
     held: bool
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,19 @@ class Noted:
     """A finding said while the run goes on."""
 
     diagnostic: Diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An entry ended as planned in some of its apps and not in others; `left` says how in those."""
+
+    entry: Siblings
+    left: Mapping[Address, str]
+
+    @property
+    def done(self) -> tuple[Address, ...]:
+        """The accounts at which everything planned is done."""
+        return tuple(where for where in self.entry.accounts if where not in self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +109,52 @@ class Summary:
 
 
 Event: TypeAlias = (
-    Started | Completed | Errored | Skipped | Throttled | Settled | Waiting | Noted | Summary
+    Started
+    | Completed
+    | Errored
+    | Skipped
+    | Throttled
+    | Settled
+    | Waiting
+    | Noted
+    | Split
+    | Summary
 )
+
+
+class Splits:
+    """Follows the events of one apply, to tell at its end which entries are split."""
+
+    def __init__(self, entries: Iterable[Siblings]) -> None:
+        self._entries = tuple(entries)
+        self._shared = {where for entry in self._entries for where in entry.accounts}
+        self._undone: dict[Address, dict[Kind, str]] = {}
+
+    def note(self, happened: Event) -> None:
+        """Take what went wrong with an account that has siblings, and what became of a doubt."""
+        match happened:
+            case Errored(action, in_doubt=doubt):
+                self._note(action, "in doubt" if doubt else "failed")
+            case Skipped(action):
+                self._note(action, "skipped")
+            case Settled(address, kind, held):
+                ends = self._undone.get(address, {})
+                if held:
+                    ends.pop(kind, None)
+                elif ends.get(kind) == "in doubt":
+                    ends[kind] = "failed"
+            case _:
+                return
+
+    def _note(self, action: Action, how: str) -> None:
+        if action.address in self._shared:
+            self._undone.setdefault(action.address, {})[action.kind] = how
+
+    def found(self) -> Iterator[Split]:
+        """Yield the entries that ended as planned in some apps and not in others."""
+        for entry in self._entries:
+            ends = {where: self._undone.get(where) for where in entry.accounts}
+            # The first that went wrong is the cause of what followed.
+            left = {where: next(iter(own.values())) for where, own in ends.items() if own}
+            if 0 < len(left) < len(ends):
+                yield Split(entry, left)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from reconciler.accounts import Address, Observed
 from reconciler.carry import Carried, Link, awaiting_ban, carry, carry_creates, look
-from reconciler.changes import Action, Adopt, Create
+from reconciler.changes import Action, Adopt, Block, Create, Unblock
 from reconciler.conversation import Outcome, ReadFailed, Result, Why
 from reconciler.errors import ReconcilerError
 from reconciler.state import Record
@@ -77,7 +77,8 @@ class Step(NamedTuple):
 class Unit:
     """One account: its steps still to do, its record so far, and what was read of it.
 
-    `doubtful`: an earlier run left it in doubt and it could not be settled.
+    `kicked`: an earlier run may have ended its sessions. `coming`: one may have asked for it, and
+    that call may yet be carried out.
     """
 
     address: Address
@@ -85,27 +86,40 @@ class Unit:
     record: Record
     seen: Observed | None = None
     unread: Outcome | None = None
-    doubtful: bool = False
+    kicked: bool = False
+    coming: bool = False
     intended: bool = False
 
     @property
     def needs_look(self) -> bool:
-        """Whether the vendor must be asked first: is it absent, or is it there to adopt."""
-        return isinstance(self.steps[0].action, Create | Adopt)
+        """Whether the vendor must be asked first.
+
+        Is it absent, is it there to adopt; and before a ban begins or ends, is it still as planned.
+        """
+        return any(isinstance(step.action, Create | Adopt | Block | Unblock) for step in self.steps)
 
     @property
     def known_absent(self) -> bool:
         """Whether the vendor was just asked and did not know the account."""
         return self.seen is not None and not self.seen.exists
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it is to be registered, and may be in one call with others."""
+        return isinstance(self.steps[0].action, Create) and self.known_absent
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One vendor app: its threads, and how its accounts stand."""
+    """One vendor app: its threads, and how its accounts stand.
+
+    `later` is begun when all of `units` have been handed to the threads.
+    """
 
     link: Link
     pool: Pool
     units: Iterator[Unit]
+    later: Iterator[Unit] | None = None
     ready: deque[Unit] = field(default_factory=deque)
     looking: int = 0
     busy: int = 0
@@ -163,7 +177,7 @@ class Workers:
         except ReadFailed as failed:
             problem = failed.outcome
         except ReconcilerError as failed:
-            problem = Outcome(Result.NOT_SENT, failed.diagnostics[0].id, str(failed))
+            problem = Outcome(Result.NOT_SENT, failed.diagnostics[0].id, failed.told)
         except Exception as bug:
             problem = Outcome(Result.NOT_SENT, "bug", f"{type(bug).__name__} in reconciler itself")
         untold = problem or Outcome(Result.NOT_SENT, "", "the vendor did not say if it exists")
@@ -195,19 +209,24 @@ class Workers:
         """Register a batch; each account's further steps follow when it comes back."""
         began = self.effects.monotonic()
         actions = [unit.steps[0].action for unit in units]
-        carried = carry_creates(lane.link, [a for a in actions if isinstance(a, Create)])
+        creates = [action for action in actions if isinstance(action, Create)]
+        coming = {unit.address for unit in units if unit.coming}
+        carried = carry_creates(lane.link, creates, coming)
         seconds = self.effects.monotonic() - began
         for unit in units:
             self._put(lane, unit, carried[unit.address], seconds)
 
     def one(self, lane: Lane, units: tuple[Unit, ...]) -> None:
-        """Carry out the steps of one account until one fails."""
+        """Carry out the steps of one account until one fails.
+
+        An adopted one comes back first: it is recorded before anything is done to it.
+        """
         (unit,) = units
         while unit.steps and not self.effects.stop.is_set():
-            began = self.effects.monotonic()
+            action, began = unit.steps[0].action, self.effects.monotonic()
             carried = self._step(lane, unit)
             self._put(lane, unit, carried, self.effects.monotonic() - began)
-            if not carried.confirmed:
+            if isinstance(action, Adopt) or not carried.confirmed:
                 return
 
     def _step(self, lane: Lane, unit: Unit) -> Carried:
@@ -215,8 +234,10 @@ class Workers:
         if unit.unread is not None:
             return Carried(unit.unread)
         if isinstance(action, Create):
-            return Carried(Outcome(Result.REJECTED, "exists", "", Why.EXISTS))
-        return carry(lane.link, action, unit.record, unit.seen, kick=not unit.doubtful)
+            # One that an earlier run asked for is settled by reading, and is not a stranger's.
+            result = Result.AMBIGUOUS if unit.coming else Result.REJECTED
+            return Carried(Outcome(result, "exists", "", Why.EXISTS))
+        return carry(lane.link, action, unit.record, unit.seen, kick=not unit.kicked)
 
     def _put(self, lane: Lane, unit: Unit, carried: Carried, seconds: float) -> None:
         step = unit.steps.popleft()

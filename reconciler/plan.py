@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
-from typing import Final
+from typing import Final, assert_never
 
-from reconciler.accounts import Account, Address, split, targeted
+from reconciler.accounts import Account, Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities, Support
 from reconciler.changes import (
     Action,
+    Adopt,
     Block,
     Cost,
     Create,
+    Forget,
     Kind,
     Plan,
+    Siblings,
     Unblock,
     Update,
     at_vendor,
+    ban_of,
     fingerprint,
     in_order,
+    vendor_mints,
 )
 from reconciler.decide import Decisions, Question
-from reconciler.diagnostics import Diagnostic, info
+from reconciler.diagnostics import Diagnostic, Source, info
 from reconciler.state import Reader, Record
 from reconciler.values import to_text
+
+TOLD: Final = 20
+"""Entries that are split and named; of the others only the number is told."""
 
 
 def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Plan:
@@ -64,6 +74,7 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         builder.absent(_seen(record, question))
     unchanged += builder.unchanged
     actions = tuple(sorted(builder.actions, key=in_order))
+    siblings = _siblings(wanted, builder, recorded)
     return Plan(
         workspace=identity.workspace,
         lineage=identity.lineage,
@@ -78,10 +89,12 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         cost=cost(actions, question),
         diagnostics=(
             *sorted(builder.findings, key=lambda f: (f.address, f.id)),
+            *_splits(siblings),
             *_declared(actions, question),
         ),
         boundary=builder.boundary,
         desired=total,
+        siblings=siblings,
     )
 
 
@@ -107,6 +120,88 @@ def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnos
                     f"{name}: {change.path} is {field.support}",
                     detail=f"{field.note[:1].upper()}{field.note[1:]}." if field.note else "",
                 )
+
+
+def _siblings(
+    wanted: Iterable[tuple[Account, bool]], builder: Decisions, recorded: Reader
+) -> tuple[Siblings, ...]:
+    """Return the entries in several apps that the plan touches, and who of each is behind.
+
+    What no target names is counted only where it is recorded as desired, for then it needs nothing.
+    """
+    targets = builder.question.targets
+    entries = {account.siblings: account for account, _ in wanted if account.siblings}
+    if not entries:
+        return ()
+    outside = {
+        where: account.digest
+        for account in entries.values()
+        for where in account.siblings
+        if not targeted(where, targets)
+    }
+    todo: dict[Address, set[str]] = {
+        where: set() for siblings in entries for where in siblings if where not in outside
+    }
+    for action in builder.actions:
+        if action.address in todo:
+            todo[action.address] |= _needs(action)
+    for finding in builder.findings:
+        if finding.id == "missing":
+            todo.pop(Address(finding.address), None)
+    for record in recorded.records(outside):
+        if record.index_digest == outside[record.address]:
+            todo[record.address] = set()
+    waiting = {finding.address for finding in builder.findings if finding.id == "waiting"}
+    return tuple(
+        sorted(
+            Siblings(tuple(own), _behind(own, waiting), account.file, account.line)
+            for siblings, account in entries.items()
+            if len(own := {where: todo[where] for where in siblings if where in todo}) > 1
+            and any(own.values())
+        )
+    )
+
+
+def _behind(todo: Mapping[Address, set[str]], waiting: Collection[str]) -> tuple[Address, ...]:
+    """Return the siblings that need something which another one does not need.
+
+    A create brings everything; what waits may be any field that another one is to get.
+    """
+    every = set().union(*todo.values())
+    fields = every.difference(Kind)
+    needs = {
+        where: every if Kind.CREATE in own else own | fields if where in waiting else own
+        for where, own in todo.items()
+    }
+    common = set.intersection(*needs.values())
+    return tuple(where for where, own in todo.items() if own and needs[where] != common)
+
+
+def _needs(action: Action) -> set[str]:
+    """Name what an action brings to the vendor: the fields of an update, else its kind."""
+    if isinstance(action, Update):
+        return {change.path for change in action.changes if at_vendor(change.path)}
+    return {str(action.kind)}
+
+
+def _splits(siblings: Iterable[Siblings]) -> Iterator[Diagnostic]:
+    """Say which entries some of their apps hold and others do not."""
+    behind = [one for one in siblings if one.behind]
+    for one in behind[:TOLD]:
+        apps = " and ".join(split(where)[0] for where in one.accounts)
+        first = " and ".join(split(where)[0] for where in one.behind)
+        yield info(
+            "split",
+            f"{split(one.accounts[0])[1]}: not the same in {apps}; done first in {first}",
+            detail="An action was not carried out there, or the app is new in its list.",
+            source=Source(one.file, one.line),
+            address=one.behind[0],
+        )
+    if len(behind) > TOLD:
+        yield info(
+            "split",
+            f"{len(behind) - TOLD} more entries are not the same in all their apps; done first",
+        )
 
 
 def _seen(record: Record, question: Question) -> Record:
@@ -158,7 +253,8 @@ def _closer(account: Account, doubtful: Collection[Address], question: Question)
 def cost(actions: Iterable[Action], question: Question) -> dict[str, Cost]:
     """Return what the actions cost per provider: mutating calls, and seconds at its rate.
 
-    APIs are paced side by side, so the busiest one tells the time.
+    Counted is what apply sends if nothing fails; what an adopted account turns out to hold
+    already it leaves out. APIs are paced side by side, so the busiest one tells the time.
     """
     found: dict[str, Cost] = {}
     for name, group in groupby(actions, key=lambda action: split(action.address)[0]):
@@ -167,9 +263,11 @@ def cost(actions: Iterable[Action], question: Question) -> dict[str, Cost]:
             continue
         apis: Counter[str] = Counter()
         creates = 0
+        completing = _Completing(capabilities)
         for action in group:
-            if action.kind is Kind.CREATE:
+            if isinstance(action, Create):
                 creates += 1
+                completing.count(action, apis)
             else:
                 apis.update(_apis(action, capabilities))
         for api in capabilities.apis("create") if creates else ():
@@ -183,14 +281,45 @@ def cost(actions: Iterable[Action], question: Question) -> dict[str, Cost]:
     return found
 
 
-def _apis(action: Action, capabilities: Capabilities) -> Iterable[str]:
-    if isinstance(action, Block | Unblock):
-        return capabilities.apis(str(action.kind))
-    if not isinstance(action, Update):
-        return ()
-    return {
-        api
-        for change in action.changes
-        if at_vendor(change.path)
-        for api in capabilities.apis(change.path)
-    }
+def _apis(action: Action, capabilities: Capabilities) -> Collection[str]:
+    """Return the APIs that an action on an account that exists calls once each."""
+    match action:
+        case Block():
+            kick = capabilities.apis("banned.kick") if ban_of(action).get("kick", True) else ()
+            return (*capabilities.apis("block"), *kick)
+        case Unblock():
+            return capabilities.apis("unblock")
+        case Update():
+            paths = (
+                "token.vendor" if vendor_mints(change.token) else change.path
+                for change in action.changes
+                if at_vendor(change.path)
+            )
+            return {api for path in paths for api in capabilities.apis(path)}
+        case Create() | Adopt() | Forget():
+            return ()
+        case _:
+            assert_never(action)
+
+
+class _Completing:
+    """What creates call beside the registration; most vendors nothing, so no document is read."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        calls = capabilities.calls
+        self.sections = tuple(
+            name for name in ("profile", "configuration") if f"created.{name}" in calls
+        )
+        self.apis = cache(lambda path: capabilities.apis(f"created.{path}"))
+
+    def count(self, action: Create, apis: Counter[str]) -> None:
+        """Count the APIs that set what the registration did not; a flag that is off needs none."""
+        if not self.sections:
+            return
+        document = json.loads(action.document)
+        fields = flatten({name: document.get(name, {}) for name in self.sections})
+        called = {
+            api for path, value in fields.items() if value is not False for api in self.apis(path)
+        }
+        for api in called:
+            apis[api] += 1

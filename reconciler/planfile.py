@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.changes import Cost, Kind, Plan, Reason, fingerprint, from_json, to_json
+from reconciler.accounts import Address
+from reconciler.changes import Cost, Kind, Plan, Reason, Siblings, fingerprint, from_json, to_json
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
 from reconciler.errors import Stale
 from reconciler.guard import Approval
@@ -37,6 +38,14 @@ def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -
             {"rule": one.rule, "groups": list(one.groups), "addresses": list(one.addresses)}
             for one in approvals
         ],
+        "siblings": [
+            {
+                "accounts": list(one.accounts),
+                "behind": list(one.behind),
+                "source": {"file": one.file, "line": one.line},
+            }
+            for one in plan.siblings
+        ],
         "desired": plan.desired,
         "recorded": plan.recorded,
         "allow": dict(plan.allow),
@@ -61,7 +70,8 @@ def decode(data: bytes, name: str) -> Plan:
         sealed = told.pop("digest", None)
         if sealed != f"sha256:{digest(canonical(told)).hex()}":
             raise ValueError("its digest does not fit: it was edited or cut")
-        if data != canonical({**told, "digest": sealed}) + b"\n":
+        # What `plan --json` printed is a plan too: there a CI runner's `##` is written so.
+        if data.replace(b"#\\u0023", b"##") != canonical({**told, "digest": sealed}) + b"\n":
             raise ValueError("it is not laid out as it was written: it was edited")
         plan = _plan(told)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
@@ -79,39 +89,68 @@ def _plan(told: Mapping[str, Any]) -> Plan:
     if fingerprint(actions) != told["fingerprint"]:
         raise ValueError("its fingerprint does not fit its actions")
     plan = Plan(
-        workspace=told["workspace"],
-        lineage=told["lineage"],
-        serial=int(told["serial"]),
-        created_at=told["created_at"],
-        as_of=told["as_of"],
+        workspace=_text(told["workspace"]),
+        lineage=_text(told["lineage"]),
+        serial=_count(told["serial"]),
+        created_at=_text(told["created_at"]),
+        as_of=_text(told["as_of"]),
         actions=actions,
         fingerprint=told["fingerprint"],
-        unchanged=int(told["summary"]["unchanged"]),
-        desired=int(told["desired"]),
-        recorded=int(told["recorded"]),
+        unchanged=_count(told["summary"]["unchanged"]),
+        desired=_count(told["desired"]),
+        recorded=_count(told["recorded"]),
         refreshed=bool(told["refreshed"]),
         diagnostics=tuple(_diagnostic(finding) for finding in told["diagnostics"]),
-        cost={
-            name: Cost(int(cost["calls"]), cost["seconds"]) for name, cost in told["cost"].items()
-        },
-        allow={str(Kind(kind)): int(count) for kind, count in told["allow"].items()},
-        boundary=told["boundary"],
+        cost={name: _cost(cost) for name, cost in told["cost"].items()},
+        allow={str(Kind(kind)): _count(count) for kind, count in told["allow"].items()},
+        boundary=_text(told["boundary"]),
+        siblings=tuple(_siblings(one) for one in told["siblings"]),
     )
+    if plan.boundary:
+        to_moment(plan.boundary)
     if plan.summary() != told["summary"]:
         raise ValueError("its summary does not fit its actions")
     return plan
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is missing in it")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("a number is missing in it")
+    return value
+
+
+def _cost(told: Mapping[str, Any]) -> Cost:
+    seconds = told["seconds"]
+    return Cost(_count(told["calls"]), seconds if isinstance(seconds, float) else _count(seconds))
+
+
+def _siblings(told: Mapping[str, Any]) -> Siblings:
+    return Siblings(
+        tuple(Address(_text(where)) for where in told["accounts"]),
+        tuple(Address(_text(where)) for where in told["behind"]),
+        _text(told["source"]["file"]),
+        _count(told["source"]["line"]),
+    )
+
+
 def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
-    place = Source(told["file"], told["line"] or 0, told["column"] or 0) if told["file"] else None
+    place = None
+    if told["file"]:
+        place = Source(_text(told["file"]), _count(told["line"] or 0), _count(told["column"] or 0))
     return Diagnostic(
         Severity(told["severity"]),
-        told["id"],
-        told["summary"],
-        told["detail"],
-        told["hint"],
+        _text(told["id"]),
+        _text(told["summary"]),
+        _text(told["detail"]),
+        _text(told["hint"]),
         place,
-        told.get("address", ""),
+        _text(told.get("address", "")),
     )
 
 

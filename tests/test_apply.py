@@ -122,6 +122,55 @@ class TestIntents:
         assert one.vendor.mutations == []
 
 
+class TestLookBeforeABan:
+    """Before a ban begins or ends, the vendor is asked whether it is still as planned."""
+
+    def test_an_account_that_is_gone_is_left(self):
+        """Nothing is sent for it, and the message names the way on."""
+        one = shop(record("b"))
+        (failed,) = kinds(one.apply(planned([account("b", ban={})], one.store)), Errored)
+        assert "does not exist at the vendor" in failed.message
+        assert one.vendor.mutations == []
+
+    @pytest.mark.parametrize("banned", [True, False])
+    def test_what_the_vendor_did_already_is_recorded_and_not_repeated(self, banned):
+        """Somebody banned or unbanned it at the console: no second kick, and the record agrees."""
+        one = shop(record("b", banned=not banned, **({} if banned else {"ban": {}})))
+        one.vendor.put("b", banned=banned)
+        wanted = account("b", ban={}) if banned else account("b")
+        assert summary(one.apply(planned([wanted], one.store))).complete
+        assert one.vendor.mutations == []
+        assert one.store.record("b").banned is banned
+
+    def test_a_field_changed_behind_the_back_stops_its_account(self):
+        """An update beside the ban finds another value than it was planned from: neither is done."""
+        one = shop(record("b", profile={"name": "A"}), record("c"))
+        one.vendor.put("b", profile={"name": "Eve"})
+        one.vendor.put("c")
+        wanted = [account("b", profile={"name": "B"}, ban={}), account("c", ban={})]
+        events = one.apply(planned(wanted, one.store))
+        (failed,) = kinds(events, Errored)
+        assert (failed.code, "profile.name" in failed.message) == ("changed", True)
+        assert one.vendor.mutations == [("disable", "c")]
+        assert summary(events).skipped == 1
+
+    def test_a_new_field_and_one_already_as_wanted_do_not_stop(self):
+        """What was never recorded has no before; what is already there is not sent again."""
+        one = shop(record("b", profile={"name": "A"}))
+        one.vendor.put("b", profile={"name": "B", "sign": "theirs"})
+        wanted = account("b", profile={"name": "B", "sign": "ours"}, ban={})
+        assert summary(one.apply(planned([wanted], one.store))).complete
+        assert one.vendor.mutations == [("update_user", "b"), ("disable", "b")]
+
+    def test_a_vendor_that_cannot_be_read_is_not_changed(self):
+        """The block fails and is not sent; another run tries it again."""
+        one = shop(record("b"))
+        one.vendor.put("b")
+        one.vendor.fault = lambda request: None if request.mutates else "broken"
+        assert not summary(one.apply(planned([account("b", ban={})], one.store))).complete
+        assert one.vendor.mutations == []
+
+
 class TestLostReplies:
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("api", ["create", "update_user", "update_account", "disable"])
@@ -175,12 +224,18 @@ class TestLostReplies:
         one = shop(record("b"))
         one.vendor.put("b")
         one.vendor.fault = lambda request: (
-            "after" if request.mutates else "broken" if len(one.vendor.mutations) < 3 else None
+            "after"
+            if request.mutates
+            else "broken"
+            if 0 < len(one.vendor.mutations) < 3
+            else None
         )
         events = one.apply(planned([account("b", ban={})], one.store))
         (failed,) = kinds(events, Errored)
         assert failed.in_doubt
-        assert kinds(events, Settled) == [Settled(where("b"), failed.action.kind, True)]
+        assert kinds(events, Settled) == [
+            Settled(where("b"), failed.action.kind, True, "run-1")
+        ]
         assert summary(events).applied == {"block": 1}
         assert summary(events).complete
         assert one.store.record("b").banned
@@ -189,7 +244,9 @@ class TestLostReplies:
         """While the vendor cannot be read the intent is left for the next run."""
         one = shop(record("b"))
         one.vendor.put("b")
-        one.vendor.fault = lambda request: "after" if request.mutates else "broken"
+        one.vendor.fault = lambda request: (
+            "after" if request.mutates else "broken" if one.vendor.mutations else None
+        )
         events = one.apply(planned([account("b", ban={})], one.store))
         assert summary(events).in_doubt == 1
         assert not summary(events).complete
@@ -517,6 +574,23 @@ class TestBatches:
         assert summary(one.apply(plan)).applied == {"create": 250}
         assert [len(r.account_ids) for r in one.vendor.log if r.mutates] == [100, 100, 50]
         assert told(planned(desired, one.store)) == []
+
+    def test_batches_are_full_whatever_else_is_to_be_done(self):
+        """Updates and bans between the creates break no batch: it waits for those that fill it."""
+        ids = [f"u{n:04}" for n in range(1500)]
+        store = Memory(*(record(id, profile=A) for id in ids[::3]))
+        one = Shop(store, _BatchVendor(), provider=_Batched(), concurrency=8)
+        for id in ids[::3]:
+            one.vendor.put(id, profile=A)
+        desired = [
+            account(id, profile=B, **({"ban": {}} if n % 5 else {})) for n, id in enumerate(ids)
+        ]
+        plan = planned(desired, one.store, capabilities={"cn": _Batched.capabilities})
+
+        assert summary(one.apply(plan)).complete
+
+        sizes = [len(r.account_ids) for r in one.vendor.log if r.api == "create"]
+        assert sizes == [100] * 10
 
     def test_one_bad_account_of_a_batch_fails_alone(self):
         """The others of its batch are created and go on with their further steps."""

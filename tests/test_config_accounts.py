@@ -161,11 +161,12 @@ def test_a_token_that_is_not_allowed_is_an_error(tmp_path, token, id):
 
 
 def test_a_list_of_providers_makes_one_account_each(tmp_path):
-    """The same account in several apps shares one document."""
+    """The same account in several apps shares one document, and each knows all of them."""
     found = reading(
         tmp_path, f"{A}  Bot: {{provider: [cn, sg], profile: {{name: B}}}}\n", workspace=BOTH
     )
     assert [account.address for account in found.accounts] == ["cn/bot", "sg/Bot"]
+    assert {account.siblings for account in found.accounts} == {("cn/bot", "sg/Bot")}
     assert [one.id for one in found.warnings] == ["folded-id"]
 
 
@@ -179,11 +180,11 @@ def test_a_provider_is_needed_where_there_are_two(tmp_path):
 def test_every_provider_must_have_the_field(tmp_path):
     """A field that one of the providers cannot hold is an error naming the provider."""
     text = (
-        f"{A}  a: {{provider: [cn, sg], profile: {{sign: x}}, token: {{from: env:IM_TOKEN_A}}}}\n"
+        f"{A}  a: {{provider: [cn, sg], profile: {{mobile: x}}, token: {{from: env:IM_TOKEN_A}}}}\n"
     )
     found = reading(tmp_path, text, workspace=BOTH)
     assert [(one.id, one.summary) for one in found.errors] == [
-        ("unsupported-field", "sg has no field profile.sign."),
+        ("unsupported-field", "sg has no field profile.mobile."),
         ("unsupported-field", "sg has no field token."),
     ]
 
@@ -341,7 +342,7 @@ def test_bulk_formats_mean_what_the_yaml_would(tmp_path, file, content):
         ("a.csv", 'id,profile.name\na,"x\n', "syntax", 2, 1),
         ("a.csv", "id,banned\na,true,x\n", "bad-row", 2, 1),
         ("a.csv", "id,banned,banned.reason\na,false,x\n", "wrong-type", 2, 3),
-        ("a.csv", "id,profile.name\na,x\u202ey\n", "control-character", 2, 4),
+        ("a.csv", "id,profile.name\na,x\u202ey\n", "control-character", 2, 2),
         ("a.csv", 'id,profile.name\na,"\n\n"\nb,maybe\nc,d,e\n', "bad-row", 6, 1),
         ("a.jsonl", '{"id": "a"}\n{"id": "a"}\n', "duplicate-key", 2, 2),
         ("a.jsonl", '{"id": "a", "banned": "true"}\n', "wrong-type", 1, 23),

@@ -384,7 +384,7 @@ def valid(draw):
 @HARD
 @given(
     accounts=st.dictionaries(
-        st.from_regex(r"[a-z0-9_.@-]{1,9}", fullmatch=True), valid(), min_size=1, max_size=3
+        st.from_regex(r"[a-z0-9_-]{1,9}", fullmatch=True), valid(), min_size=1, max_size=3
     ),
     flow=st.sampled_from([True, False, None]),
     width=st.sampled_from([80, 10_000]),

@@ -251,3 +251,43 @@ class TestConversation:
         outcome = end.value.value["bot"]
         assert (outcome.result, outcome.code) == (Result.REJECTED, "undelivered")
         assert outcome.done == (REGISTERED, "profile.name")
+
+
+SHARED = """
+version: 1
+workspace: two-apps
+providers:
+  cn: {type: yunxin, region: china, credentials: {app_key: k, app_secret: env:CN_SECRET}}
+  sg: {type: commsease, region: singapore, credentials: {app_key: k, app_secret: env:SG_SECRET}}
+secrets: {allow: ["file:secrets/*"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("accounts", "place", "told"),
+    [
+        (
+            'bot: {provider: [cn, sg], token: {generate: true, sink: "file:secrets/bot"}}',
+            "accounts/team.yaml:2:",
+            "gets a token of its own in each",
+        ),
+        (
+            'a: {provider: cn, token: {generate: vendor, sink: "file:secrets/bot"}}\n'
+            'b: {provider: sg, token: {generate: true, sink: "file:secrets/bot"}}',
+            "accounts/team.yaml:3:",
+            "takes the token of a already (accounts/team.yaml:2)",
+        ),
+    ],
+    ids=["several apps", "two accounts"],
+)
+def test_a_sink_takes_one_token(tmp_path: Path, accounts: str, place: str, told: str) -> None:
+    """Two tokens in one sink would lose the first; validate says so, offline."""
+    world = World(tmp_path, "http://127.0.0.1:9")
+    world.write("reconciler.yaml", SHARED)
+    world.accounts(accounts)
+
+    ended = world.run("validate")
+
+    assert ended.code == 1
+    assert place in ended.err
+    assert told in ended.err

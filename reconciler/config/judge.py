@@ -17,6 +17,7 @@ from reconciler.config.references import References
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.scalars import NULLS, Wrong
 from reconciler.config.table import Rule, Table, table
+from reconciler.config.text import named
 from reconciler.diagnostics import Severity
 from reconciler.values import canonical, digest
 from reconciler.workspace import Workspace
@@ -56,11 +57,14 @@ class Judge:
         self.references = References(workspace)
         self.names = tuple(workspace.apps)
         self.tables: dict[Any, Table] = {}
+        self.sinks: dict[str, tuple[str, int, str]] = {}
 
     def fit(self, defaults: Raw, report: Report) -> None:
         """Report what no account could take from the defaults of a file."""
         for name in defaults.keys() - DEFAULTS:
-            report((name,), "unknown-key", f"There is no default {name!r}.", close(name, DEFAULTS))
+            report(
+                (name,), "unknown-key", f"There is no default {name[:80]!r}.", close(name, DEFAULTS)
+            )
         bench = Bench(self, "", {}, adopt=False)
         if "provider" in defaults:
             bench.table(defaults["provider"], report)
@@ -96,7 +100,10 @@ class Bench:
         if not raw.keys() <= FIELDS:
             for name in raw.keys() - FIELDS:
                 report(
-                    (name,), "unknown-key", f"There is no key {name!r} here.", close(name, FIELDS)
+                    (name,),
+                    "unknown-key",
+                    f"There is no key {name[:80]!r} here.",
+                    close(name, FIELDS),
                 )
         if not self.simple:
             raw = self._merged(raw)
@@ -120,9 +127,10 @@ class Bench:
                     (),
                     "bad-id",
                     f"{key[:80]!r} is no account id in {prefix[:-1]}.",
-                    f"an id there is {rule.words}",
+                    f"an id there is {rule.words}{_foreign(key)}",
                 )
-            if (folded := rule.fold(key)) != key:
+            folded = rule.fold(key)
+            if folded != key and key.isascii():
                 report(
                     (),
                     "folded-id",
@@ -132,10 +140,32 @@ class Bench:
                 )
             siblings.append(Address(prefix + folded))
         several = tuple(siblings) if len(siblings) > 1 else ()
+        if sink := document.get("token", {}).get("sink"):
+            self._own_sink(sink, (self.file, line, key), several=bool(several), report=report)
         return [
             Account(where, data, hashed, self.file, line, adopt, once, several)
             for where in siblings
         ]
+
+    def _own_sink(
+        self, sink: str, place: tuple[str, int, str], *, several: bool, report: Report
+    ) -> None:
+        """Report a sink that would be given two tokens: the second would replace the first."""
+        file, line, key = first = self.judge.sinks.setdefault(sink, place)
+        if several:
+            report(
+                ("token", "sink"),
+                "shared-sink",
+                "An account in several apps gets a token of its own in each.",
+                "write the account once an app, each with a sink of its own",
+            )
+        elif first != place:
+            report(
+                ("token", "sink"),
+                "shared-sink",
+                f"{sink[:80]} takes the token of {key[:80]} already ({file}:{line}).",
+                "give every account a sink of its own",
+            )
 
     def _merged(self, raw: Raw) -> Raw:
         """Return the account over the defaults: sections field by field, all else as a whole."""
@@ -238,11 +268,17 @@ class Bench:
                 report(
                     ("manage", section),
                     "unknown-key",
-                    f"There is no section {section!r} here.",
+                    f"There is no section {section[:80]!r} here.",
                     close(section, SECTIONS),
                 )
             _choice(when, WHEN, ("manage", section), report)
         return tuple(section for section in SECTIONS if raw.get(section) == "on_create")
+
+
+def _foreign(key: str) -> str:
+    """Name the first character that no id has: it may look like one that ids have."""
+    found = next((character for character in key if not character.isascii()), "")
+    return f"; {named(found)} is none of them" if found else ""
 
 
 def _fields(raw: Any, rules: Mapping[str, Rule], where: Path, report: Report) -> Raw:
@@ -257,7 +293,7 @@ def _fields(raw: Any, rules: Mapping[str, Rule], where: Path, report: Report) ->
             report(
                 (*where, name),
                 "unknown-key",
-                f"There is no field {name!r} here.",
+                f"There is no field {name[:80]!r} here.",
                 close(name, rules),
             )
             continue
