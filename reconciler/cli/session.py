@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.accounts import Account, Address, split, targeted
+from reconciler.accounts import Account, Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
 from reconciler.changes import vendor_mints
+from reconciler.cli.interrupt import leaving
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, UsageError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
     from reconciler.transport import Transport
+    from reconciler.transport.pacing import Pacer
 
 _CI = ("GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILDKITE", "CIRCLECI")
 
@@ -61,8 +63,10 @@ class Session:
         self.warnings: list[Diagnostic] = []
         self._open = ExitStack()
         self.transports: list[Transport] = []
+        self._pacers: dict[str, Pacer] = {}
 
     def __enter__(self) -> Session:
+        self._open.enter_context(leaving(self.transports))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +113,7 @@ class Session:
         reserved = [
             value
             for app in self.workspace.apps.values()
-            for value in app.credentials.values()
+            for value in (app.proxy, *app.credentials.values())
             if isinstance(value, Reference)
         ]
         resolver = Resolver(
@@ -178,22 +182,31 @@ class Session:
         self,
         names: Iterable[str],
         *,
+        fields: Iterable[tuple[Address, Iterable[str]]] = (),
         read_only: bool = False,
         check: Callable[[], None] = lambda: None,
         report: Callable[[Throttled], None] | None = None,
     ) -> dict[str, Link]:
-        """Return a link per provider, which connects and resolves secrets at its first call."""
+        """Return a link per provider, which connects and resolves secrets at its first call.
+
+        `fields` are the paths, by account, that this command is about: a vendor with open fields
+        gives those only that are asked for by name.
+        """
         from reconciler.carry import Link
         from reconciler.providers import provider
         from reconciler.transport import Transport
 
         tokens = _Tokens(self)
         links = {}
-        for name in names:
-            app = self.workspace.apps.get(name)
-            if app is None:
-                continue
-            speaks = provider(app.type, app.options)
+        apps = {name: self.workspace.apps[name] for name in names if name in self.workspace.apps}
+        named: dict[str, set[str]] = {
+            name: set() for name in apps if self.capabilities[name].open_fields
+        }
+        for where, paths in fields if named else ():
+            if (known := named.get(split(where)[0])) is not None:
+                known.update(paths)
+        for name, app in apps.items():
+            speaks = provider(app.type, app.options, named.get(name, ()))
             transport = self._open.enter_context(
                 Transport(
                     speaks,
@@ -203,7 +216,9 @@ class Session:
                     deliver=self.resolver.deliver,
                     read_only=read_only,
                     report=report,
+                    check=check,
                     redactor=self.resolver.redactor,
+                    pacers=self._pacers,
                 )
             )
             self.transports.append(transport)
@@ -219,7 +234,8 @@ class Session:
         recorded = {split(one)[0] for one, _ in self.store.index() if targeted(one, targets)}
         names = self.workspace.apps.keys() & recorded
         self.same_apps(self.store, names)
-        return self.links(names, read_only=True)
+        fields = ((one.address, flatten(one.document)) for one in self.recorded(targets))
+        return self.links(names, fields=fields, read_only=True)
 
     def same_apps(self, recorded: Reader, names: Iterable[str]) -> dict[str, str]:
         """Return the identities of the vendor apps; refuse one that the state does not belong to.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -52,6 +52,7 @@ _FREE_RETRIES: Final = 20
 _BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 30.0
 _SLICE: Final = 0.1
+_GRACE: Final = 5.0
 _SECRET: Final = 6
 _SIGNATURE: Final = 16
 
@@ -68,7 +69,9 @@ class Transport:
     and those in bodies, unless `resolve_token` is given for these. `deliver` takes a token that
     the vendor minted to its sink. `read_only` refuses every request that mutates. `report` hears
     of pauses, on whichever thread meets one. `deadline` is seconds for one whole exchange.
-    `redactor` cleans what the HTTP libraries log.
+    `redactor` cleans what the HTTP libraries log. `pacers` is shared by transports that may be to
+    the same app: it is filled by app identity, and the app's rate is then theirs together, as the
+    first of them has it.
 
     Raises ConfigError for an endpoint, proxy or ca_file that cannot be used; SecretError comes
     out of `run` as it is.
@@ -85,8 +88,10 @@ class Transport:
         report: Callable[[Throttled], None] | None = None,
         resolve_token: Callable[[Reference], str] | None = None,
         deliver: Callable[[Reference, str], None] | None = None,
+        check: Callable[[], None] = lambda: None,
         deadline: float = 15.0,
         redactor: Redactor | None = None,
+        pacers: MutableMapping[str, Pacer] | None = None,
     ) -> None:
         self._provider = provider
         self._app = app
@@ -96,6 +101,7 @@ class Transport:
         self._clock = clock
         self._read_only = read_only
         self._report = report
+        self._check = check
         self._deadline = deadline
         self._redactor = redactor or Redactor()
         self._prefix = prefix(app)
@@ -104,6 +110,7 @@ class Transport:
         self._opening = threading.Lock()
         self._opened: tuple[Wire, Credentials, tuple[str, ...]] | None = None
         self._pacer = Pacer(self._rate, clock, self._stopped.is_set)
+        self._pacers = pacers
         self._requests = self._retries = 0
         self._date = ""
         self._skew = 0.0
@@ -139,8 +146,13 @@ class Transport:
                 answer = self._ask(request)
 
     def stop(self) -> None:
-        """End every wait at once and send nothing more; requests in flight run to their end."""
+        """End every wait and every read at once and send nothing more.
+
+        Mutating requests in flight have a few seconds to be answered; then they are ambiguous.
+        """
         self._stopped.set()
+        if opened := self._opened:
+            opened[0].hurry(_GRACE)
 
     def close(self) -> None:
         """Close the connections; a transport that is used again opens new ones."""
@@ -196,19 +208,26 @@ class Transport:
             return self._unsendable(request, failure)
         if (slot := self._pacer.wait(request.api)) is None:
             return INTERRUPTED, Facts(False, local=True)
+        if request.mutates:
+            # Only now: the lock may have been lost while the call waited for its turn.
+            self._check()
         before = self._clock.now()
         try:
             signed = self._provider.sign(request, credentials, before, self._clock.nonce())
             way, head = target(self._prefix, request, signed), headers(request, signed)
         except Exception as failure:  # it may carry what it was signing with: only its kind is kept
-            return self._unsendable(request, failure)
-        facts = wire.exchange(request.method, way, head, content)
-        if facts.sent:
             slot.answered(self._clock.monotonic())
-        self._compare_clocks(facts.date, before)
-        answer = judge(
-            self._provider, request, facts, {*known, *self._secrets(request, signed, revealed)}
-        )
+            return self._unsendable(request, failure)
+        secrets = {*known, *self._secrets(request, signed, revealed)}
+        try:
+            facts = wire.exchange(request.method, way, head, content, mutates=request.mutates)
+            slot.answered(self._clock.monotonic())
+            self._compare_clocks(facts.date, before)
+            answer = judge(self._provider, request, facts, secrets)
+        except BaseException:  # its text may hold what was at hand, as a defect's often does
+            for value in secrets:
+                self._redactor.add(value)
+            raise
         if request.minted and answer.verdict.result is Result.CONFIRMED:
             undelivered = self._delivered(request.minted, facts)
             answer = Answer(answer.verdict, answer.data, undelivered)
@@ -270,6 +289,8 @@ class Transport:
             self._redactor.add(value)
         wire = Wire(app, proxy, self._clock, self._deadline, self._redactor)
         hidden = tuple(value for value in known if len(value) >= _SECRET)
+        if self._pacers is not None:
+            self._pacer = self._pacers.setdefault(self._provider.app(values), self._pacer)
         return wire, Credentials(values), hidden
 
     def _rate(self, api: str) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from reconciler.conversation import Answer, Provider, Request, Result, Verdict, Why
+from reconciler.secrets import Redactor
 from reconciler.values import loads
 
 SEALED: Final = "(sealed)"
@@ -15,6 +16,8 @@ SEALED: Final = "(sealed)"
 
 LARGEST: Final = 4 * 1024 * 1024
 _DEEPEST: Final = 32
+Hide: TypeAlias = Callable[[str], str]
+
 _KEYS: Final = ("token", "usersig", "checksum", "secret", "password")
 
 
@@ -58,12 +61,17 @@ def judge(provider: Provider, request: Request, facts: Facts, secrets: Collectio
     if not (200 <= facts.status < 300 or 400 <= facts.status < 500):
         return _unknown(Result.AMBIGUOUS, f"http-{facts.status}", request, f"HTTP {facts.status}")
     try:
-        body = _parse(facts.body, secrets)
+        hide = _hiding(secrets)
+        body = _parse(facts.body, hide)
         verdict = provider.verdict(request, facts.status, body)
     except Exception as failure:  # an unforeseen answer must not lose the call
         what = f"HTTP {facts.status} that cannot be read ({type(failure).__name__})"
         return _unknown(Result.AMBIGUOUS, "unreadable", request, what)
-    message = _text(verdict.message, secrets)
+    message = hide(verdict.message)
+    if verdict.result is not Result.CONFIRMED:
+        # A refusal may quote the request as a log would write it, say with the query encoded.
+        thorough = _hiding_all(secrets)
+        body, message = _sealed("", body, thorough, 1), thorough(message)
     if message != verdict.message:
         verdict = Verdict(verdict.result, verdict.code, message, verdict.why)
     return Answer(verdict, body)
@@ -81,15 +89,15 @@ def _unknown(result: Result, code: str, request: Request, what: str) -> Answer:
     return Answer(Verdict(result, code, f"{request.method} {request.path}: {what}"))
 
 
-def _parse(data: bytes, secrets: Collection[str]) -> Mapping[str, Any]:
+def _parse(data: bytes, hide: Hide) -> Mapping[str, Any]:
     """Decode an answer strictly and seal what is secret in it. Raises ValueError."""
     body = loads(data.decode("utf-8"))
     if not isinstance(body, dict):
         raise ValueError("the answer is no object")
-    return {_text(key, secrets): _sealed(key, value, secrets, 2) for key, value in body.items()}
+    return {hide(key): _sealed(key, value, hide, 2) for key, value in body.items()}
 
 
-def _sealed(key: str, value: object, secrets: Collection[str], depth: int) -> Any:
+def _sealed(key: str, value: object, hide: Hide, depth: int) -> Any:
     """Return a value of an answer: bounded in depth, with real numbers and without secrets."""
     if depth > _DEEPEST and isinstance(value, dict | list):
         raise ValueError("nested too deeply")
@@ -97,19 +105,31 @@ def _sealed(key: str, value: object, secrets: Collection[str], depth: int) -> An
         return SEALED
     match value:
         case str():
-            return _text(value, secrets)
+            return hide(value)
         case dict():
-            return {_text(k, secrets): _sealed(k, v, secrets, depth + 1) for k, v in value.items()}
+            return {hide(k): _sealed(k, v, hide, depth + 1) for k, v in value.items()}
         case list():
-            return [_sealed("", v, secrets, depth + 1) for v in value]
+            return [_sealed("", v, hide, depth + 1) for v in value]
         case float() if not math.isfinite(value):
             raise ValueError("a number is too large")
     return value
 
 
-def _text(text: str, secrets: Collection[str]) -> str:
-    """Return a text without secrets, and without half characters that nobody could write again."""
+def _hiding(secrets: Collection[str]) -> Hide:
+    """Return what takes secrets out of a text, and half characters that nobody could write."""
+
+    def hide(text: str) -> str:
+        for secret in secrets:
+            if secret in text:
+                text = text.replace(secret, SEALED)
+        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+    return hide
+
+
+def _hiding_all(secrets: Collection[str]) -> Hide:
+    """Return the same for secrets in every shape they can take; too slow for every answer."""
+    redactor = Redactor()
     for secret in secrets:
-        if secret in text:
-            text = text.replace(secret, SEALED)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+        redactor.add(secret)
+    return redactor.redact

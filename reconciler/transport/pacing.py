@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,73 +11,109 @@ from typing import Final
 from reconciler.transport.clock import Clock
 
 _GUARD: Final = 0.04
-_RARE_GUARD: Final = 0.25
-_LEARN: Final = 0.05
+_CREEP: Final = 0.0001
+_ENOUGH: Final = 32
 _ROUNDING: Final = 1e-6
 _CATCH_UP: Final = 0.1
 _SLICE: Final = 0.1
 
 
 class Slot:
-    """One call that was let go. `ends` is when the second that it counts in is over."""
+    """One call that was let go at `sent` (monotonic seconds); it counts until a second after it
+    was answered.
+    """
 
-    __slots__ = ("_lane", "ends", "sent")
+    __slots__ = ("_lane", "sent")
 
     def __init__(self, sent: float, lane: _Lane) -> None:
         self._lane = lane
         self.sent = sent
-        self.ends = sent + lane.span + (_RARE_GUARD if 0 < lane.usual < _GUARD else _GUARD)
 
     def answered(self, now: float) -> None:
-        """Note that the vendor has heard the call by `now` (monotonic seconds)."""
-        lane = self._lane
-        took = now - self.sent
-        lane.usual += (took - lane.usual) * (_LEARN if lane.usual else 1.0)
-        self.ends = min(self.ends, now + lane.span)
+        """Note, once, that the vendor hears no more of the call: answered, given up, or not sent.
+
+        Until then the slot stays taken, as the call may be heard at any moment.
+        """
+        self._lane.hear(self.sent, now)
 
 
 class _Lane:
     """The pace of one API: `count` calls in any window of `span` seconds, evenly spaced.
 
-    `usual` is how many seconds an answer takes these days.
+    `open` is how many calls are under way, `heard` when those were answered that count still, and
+    `quickest` how many seconds the quickest of all `answers` takes these days.
     """
 
-    __slots__ = ("count", "gate", "next", "paused", "slots", "span", "usual")
+    __slots__ = (
+        "answers",
+        "count",
+        "gate",
+        "heard",
+        "lock",
+        "next",
+        "open",
+        "paused",
+        "quickest",
+        "span",
+    )
 
     def __init__(self, rate: float, now: float) -> None:
         self.gate = threading.Lock()
+        self.lock = threading.Lock()
         self.count = max(1, int(rate))
         self.span = max(1.0, 1 / rate) + _ROUNDING
-        self.slots: deque[Slot] = deque()
+        self.open = 0
+        self.heard: deque[float] = deque()
         self.next = now
         self.paused = now
-        self.usual = 0.0
+        self.quickest = math.inf
+        self.answers = 0
 
     def due(self, now: float) -> float:
-        """Return when the next call may leave."""
-        while self.slots and self.slots[0].ends <= now:
-            self.slots.popleft()
-        full = self.slots[0].ends if len(self.slots) >= self.count else now
+        """Return when the next call may leave, as far as it is known now."""
+        with self.lock:
+            # Of the quickest answer's time, one part passed after the vendor heard the old call,
+            # the other will pass before it hears the new one.
+            # Few answers prove nothing: each thread's first call had to connect.
+            known = self.quickest if self.answers >= _ENOUGH else 0.0
+            lasts = self.span - max(0.0, known - _GUARD)
+            while self.heard and self.heard[0] + lasts <= now:
+                self.heard.popleft()
+            if self.open + len(self.heard) < self.count:
+                full = now
+            else:
+                full = self.heard[0] + lasts if self.heard else math.inf
         return max(self.next, self.paused, full)
 
     def take(self, now: float) -> Slot:
         """Let one call go."""
+        with self.lock:
+            self.open += 1
         self.next = max(self.next, now - _CATCH_UP) + self.span / self.count
-        slot = Slot(now, self)
-        self.slots.append(slot)
-        return slot
+        return Slot(now, self)
+
+    def hear(self, sent: float, now: float) -> None:
+        """Note that a call was answered."""
+        with self.lock:
+            self.open -= 1
+            # Threads may come here in another order than they looked at the clock.
+            self.heard.append(max(now, self.heard[-1]) if self.heard else now)
+            # It creeps up, so that a way that became longer is found out in the end.
+            self.answers += 1
+            self.quickest = min(now - sent, self.quickest + _CREEP)
 
 
 class Pacer:
     """Holds the calls of each API below its rate (calls per second), whoever makes them.
 
     Two rules together. Spacing, as in the generic cell rate algorithm: calls leave evenly, and
-    one that woke late lets the next ones catch up by at most 100 ms. Counting: a call leaves only
-    when the one `rate` places before it left a whole second ago, by the times they really left,
-    so that a process that was stalled sends no burst. The vendor counts by its own clock when it
-    hears a call, some time between our sending and its answer: so the second begins with the
-    answer. Of a vendor whose answers usually take longer than 40 ms only these 40 ms are waited
-    for, which costs 4 % of the rate; of any other, up to 250 ms, as only hiccups take that long.
+    one that woke late lets the next ones catch up by at most 100 ms. Counting: the vendor counts
+    by its own clock when it hears a call, some time between our sending and its answer. So a call
+    counts from when it leaves until a second after its answer, however long that takes, and one
+    leaves only while fewer than `rate` count; neither a stalled process nor a stalled network
+    makes a burst. Of a vendor that is never quick, all but 40 ms of its quickest answer is taken
+    off that second, as both calls were on their way for that long: waiting for answers costs at
+    most 4 % of the rate, and what else an answer takes at times beyond the quickest.
 
     A rate that is no whole number counts as the whole number below it; one below 1 is one call
     in `1 / rate` seconds.

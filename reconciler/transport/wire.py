@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import certifi
@@ -26,6 +27,7 @@ from reconciler.workspace import App
 _CONNECT: Final = 5.0
 _TALK: Final = 15.0
 _KEPT: Final = 60.0
+_SLICE: Final = 0.25
 _PIECE: Final = 16 * 1024
 _TIMEOUTS: Final = {"connect": _CONNECT, "read": _TALK, "write": _TALK, "pool": None}
 _WANTED: Final = frozenset({b"date", b"retry-after", b"content-encoding"})
@@ -44,7 +46,15 @@ class _Flight(threading.local):
     """The exchange that a thread is in: when it must be over, and whether it may have left."""
 
     ends = 0.0
-    wrote = False
+    mutates = wrote = False
+
+
+@dataclass(slots=True)
+class _Hurry:
+    """When exchanges must be over, however much time their own deadlines would leave them."""
+
+    reads: float = math.inf
+    mutates: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class _Trip:
     """What all connections to one vendor share; `layers` of TLS are around every request."""
 
     flight: _Flight
+    hurry: _Hurry
     clock: Clock
     layers: int
 
@@ -70,13 +81,24 @@ class _Stream(httpcore.NetworkStream):
         self._layers = layers
 
     def _left(self, timeout: float | None, late: type[Exception]) -> float:
-        left = self._flight.ends - self._trip.clock.monotonic()
+        hurry = self._trip.hurry
+        ends = min(self._flight.ends, hurry.mutates if self._flight.mutates else hurry.reads)
+        left = ends - self._trip.clock.monotonic()
         if left <= 0:
             raise late
         return left if timeout is None else min(left, timeout)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._left(timeout, httpcore.ReadTimeout))
+        left = self._left(timeout, httpcore.ReadTimeout)
+        while True:
+            # In slices, as a run that is told to hurry cannot wake a thread that waits here.
+            piece = min(left, _SLICE)
+            try:
+                return self._inner.read(max_bytes, piece)
+            except httpcore.ReadTimeout:
+                left = min(left - piece, self._left(timeout, httpcore.ReadTimeout))
+                if left <= 0:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _PIECE):
@@ -192,10 +214,12 @@ class Wire:
         self, app: App, proxy: str, clock: Clock, limit: float, redactor: Redactor
     ) -> None:
         self._flight = _Flight()
+        self._hurry = _Hurry()
         self._clock = clock
         self._limit = limit
         self._url = httpx.URL(app.endpoint)
-        make = _maker(app, proxy, self._url.scheme == "https", self._flight, clock)
+        trip = partial(_Trip, self._flight, self._hurry, clock)
+        make = _maker(app, proxy, self._url.scheme == "https", trip)
         self._client = httpx.Client(
             transport=_Pool(make, self._url), trust_env=False, follow_redirects=False
         )
@@ -203,11 +227,17 @@ class Wire:
         self._hush.attach()
 
     def exchange(
-        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], content: bytes
+        self,
+        method: str,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        content: bytes,
+        *,
+        mutates: bool,
     ) -> Facts:
         """Send one request and read its answer; whatever goes wrong is told in the facts."""
         flight = self._flight
-        flight.wrote = False
+        flight.mutates, flight.wrote = mutates, False
         flight.ends = self._clock.monotonic() + self._limit
         try:
             request = httpx.Request(
@@ -223,6 +253,12 @@ class Wire:
             date=response.headers.get("date", ""),
             retry_after=response.headers.get("retry-after", ""),
         )
+
+    def hurry(self, seconds: float) -> None:
+        """End reads now, and what mutates in so many seconds at the latest, answered or not."""
+        now = self._clock.monotonic()
+        self._hurry.reads = min(self._hurry.reads, now)
+        self._hurry.mutates = min(self._hurry.mutates, now + seconds)
 
     def close(self) -> None:
         """Close every connection and give the loggers back."""
@@ -255,7 +291,7 @@ class _Hush:
 
 
 def _maker(
-    app: App, proxy: str, secure: bool, flight: _Flight, clock: Clock
+    app: App, proxy: str, secure: bool, trip: Callable[[int], _Trip]
 ) -> Callable[[], httpcore.ConnectionPool]:
     """Return what makes a pool of one connection; what is wrong with the settings raises here."""
     context = _trust(app.ca_file) if secure else None
@@ -265,7 +301,7 @@ def _maker(
             max_connections=1,
             max_keepalive_connections=1,
             keepalive_expiry=_KEPT,
-            network_backend=_Backend(_Trip(flight, clock, secure)),
+            network_backend=_Backend(trip(secure)),
         )
     try:
         via = httpx.Proxy(proxy)
@@ -286,7 +322,7 @@ def _maker(
         max_connections=1,
         max_keepalive_connections=1,
         keepalive_expiry=_KEPT,
-        network_backend=_Backend(_Trip(flight, clock, secure + (secure and outer))),
+        network_backend=_Backend(trip(secure + (secure and outer))),
     )
 
 
