@@ -17,6 +17,13 @@ class ReconcilerError(Exception):
         self.diagnostics = (findings,) if isinstance(findings, Diagnostic) else tuple(findings)
         super().__init__("; ".join(finding.summary for finding in self.diagnostics))
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, on one line: for where an action fails by itself."""
+        return " ".join(
+            part for finding in self.diagnostics for part in (finding.summary, finding.hint) if part
+        )
+
     @classmethod
     def of(
         cls,

@@ -8,12 +8,13 @@ from typing import Any, Final
 from reconciler.accounts import Address
 from reconciler.changes import Cost, Kind, Plan, Reason, Siblings, fingerprint, from_json, to_json
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
-from reconciler.errors import Stale
+from reconciler.errors import ReconcilerError, Stale
 from reconciler.guard import Approval
 from reconciler.state import Identity, Reader
 from reconciler.values import canonical, digest, loads, to_moment
 
 FORMAT: Final = "1.0"
+_WRONG: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -> dict[str, Any]:
@@ -74,14 +75,34 @@ def decode(data: bytes, name: str) -> Plan:
         if data.replace(b"#\\u0023", b"##") != canonical({**told, "digest": sealed}) + b"\n":
             raise ValueError("it is not laid out as it was written: it was edited")
         plan = _plan(told)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
-        raise Stale.of(
-            "bad-plan",
-            f"{name} is not a usable plan file",
-            detail=f"{problem}.",
-            hint="make it anew with: reconciler plan --out FILE",
-        ) from None
+    except _WRONG as problem:
+        raise _unusable(name, problem) from None
     return plan
+
+
+def approvals(data: bytes, name: str) -> tuple[Approval, ...]:
+    """Return the approvals that a plan file asks for, one that `decode` has taken."""
+    try:
+        told: Any = loads(data)
+        return tuple(
+            Approval(
+                _text(one["rule"]),
+                tuple(_text(group) for group in one["groups"]),
+                tuple(Address(_text(where)) for where in one["addresses"]),
+            )
+            for one in told["approvals"]
+        )
+    except _WRONG as problem:
+        raise _unusable(name, problem) from None
+
+
+def _unusable(name: str, problem: Exception) -> ReconcilerError:
+    return Stale.of(
+        "bad-plan",
+        f"{name} is not a usable plan file",
+        detail=f"{problem}.",
+        hint="make it anew with: reconciler plan --out FILE",
+    )
 
 
 def _plan(told: Mapping[str, Any]) -> Plan:

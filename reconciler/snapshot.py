@@ -13,6 +13,9 @@ from reconciler.values import canonical, digest, loads
 
 VERSION: Final = 1
 
+LARGEST: Final = 1 << 31
+"""Bytes of the largest snapshot that is read: some two million accounts."""
+
 PERSONAL: Final = ("profile.", "banned.evidence", "banned.notify")
 """What `state pull --redact` leaves out."""
 

@@ -65,6 +65,7 @@ accounts:
             "profile": {"name": "D", "sign": "s"},
             "configuration": {"p2p_chat_banned": True},
             "labels": {"team": "a", "tier": "b"},
+            "manage": {"profile": "on_create"},
             "protected": True,
             "on_absent": "block",
         },

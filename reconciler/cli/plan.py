@@ -12,6 +12,7 @@ from reconciler import __version__
 from reconciler.accounts import Address, Observed
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
+from reconciler.cli.formats import folder, require
 from reconciler.cli.session import Session, allowed
 from reconciler.diagnostics import has_errors
 from reconciler.errors import Refused, StateError, UsageError
@@ -19,14 +20,17 @@ from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
 from reconciler.plan import plan
+from reconciler.views.phrases import ENGLISH, Speech
 
 if TYPE_CHECKING:
+    from reconciler.snapshot import Snapshot
     from reconciler.state import Reader
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Plan, print, save; 4 where a limit or rule refuses, 2 for changes if asked."""
     allow = allowed(arguments.allow)
+    require(arguments.format)
     if arguments.snapshot and arguments.refresh:
         raise UsageError.of(
             "usage",
@@ -39,7 +43,9 @@ def run(arguments: Namespace, console: Console) -> int:
         planned = make(session, arguments, recorded, observed=observed)
         planned = replace(planned, allow=allow)
         judged = judge(session, planned, recorded, allow)
-        show(planned, judged, arguments.format, console)
+        told = replace(judged, findings=(*session.warnings, *judged.findings))
+        labels = _labels(planned, recorded) if arguments.format == "html" else {}
+        show(planned, told, arguments.format, console, arguments, labels)
         console.findings(session.warnings)
         console.findings(judged.findings)
         if arguments.out:
@@ -77,30 +83,61 @@ def refused(planned: Plan, judged: Judgement) -> bool:
     return has_errors(judged.findings) or has_errors(planned.diagnostics)
 
 
-def show(planned: Plan, judged: Judgement, format: str, console: Console) -> None:
-    """Print the plan in a format."""
-    if format == "json":
-        from reconciler.planfile import shape
+def show(
+    planned: Plan,
+    judged: Judgement,
+    format: str,
+    console: Console,
+    arguments: Namespace | None = None,
+    labels: Mapping[Address, Mapping[str, str]] | None = None,
+) -> None:
+    """Print the plan in a format; `labels` are those recorded of the accounts it touches."""
+    place = folder(arguments) if arguments else ""
+    say = Speech(arguments.lang) if arguments else ENGLISH
+    match format:
+        case "json":
+            from reconciler.planfile import shape
 
-        console.json(shape(planned, __version__, judged.approvals))
-        return
-    from reconciler.views.text import plan as lines
+            console.json(shape(planned, __version__, judged.approvals))
+        case "markdown":
+            from reconciler.views import markdown
 
-    console.lines(lines(planned, judged.approvals, console.paint))
+            console.lines(markdown.plan(planned, judged, say))
+        case "html":
+            from reconciler.views import html
+
+            console.lines(html.plan(planned, judged, say, labels))
+        case "gitlab":
+            from reconciler.views import gitlab
+
+            console.json(gitlab.plan(planned))
+        case "github":
+            from reconciler.views import github, notices
+
+            console.commands(github.commands(notices.plan(planned, judged), place))
+        case "sarif":
+            from reconciler.views import notices, sarif
+
+            console.json(sarif.log(notices.plan(planned, judged), __version__, place))
+        case "junit":
+            from reconciler.views import junit
+
+            console.lines(junit.plan(planned, judged))
+        case _:
+            from reconciler.views import text
+
+            console.lines(text.plan(planned, judged.approvals, console.paint, say))
+
+
+def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]:
+    touched = dict.fromkeys(action.address for action in planned.actions)
+    return {one.address: one.document.get("labels", {}) for one in recorded.records(touched)}
 
 
 def _recorded(session: Session, arguments: Namespace) -> Reader:
     if not arguments.snapshot:
         return session.store
-    from reconciler.snapshot import decode
-
-    try:
-        data = Path(arguments.snapshot).read_bytes()
-    except OSError as problem:
-        raise StateError.of(
-            "no-snapshot", f"{arguments.snapshot} cannot be read", detail=f"{problem.strerror}."
-        ) from None
-    snapshot = decode(data, arguments.snapshot)
+    snapshot = snapshot_file(arguments.snapshot)
     if snapshot.who.workspace != session.workspace.name:
         raise Refused.of(
             "wrong-workspace",
@@ -108,6 +145,23 @@ def _recorded(session: Session, arguments: Namespace) -> Reader:
             f"{snapshot.who.workspace}, this is {session.workspace.name}",
         )
     return snapshot
+
+
+def snapshot_file(name: str) -> Snapshot:
+    """Read a snapshot. Raises StateError if it cannot be read or is not one."""
+    from reconciler.files import read_regular
+    from reconciler.snapshot import LARGEST, decode
+
+    try:
+        data = read_regular(Path(name), LARGEST)
+    except OSError as problem:
+        raise StateError.of(
+            "no-snapshot",
+            f"{name} cannot be read",
+            detail=f"{problem.strerror}.",
+            hint="name a file that was made with: reconciler state pull",
+        ) from None
+    return decode(data, name)
 
 
 def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]:

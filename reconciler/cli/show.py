@@ -7,11 +7,13 @@ from pathlib import Path
 
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
+from reconciler.cli.formats import require
 from reconciler.cli.plan import show
 from reconciler.cli.session import Session
-from reconciler.errors import Stale
+from reconciler.errors import Stale, UsageError
 from reconciler.exits import Exit
 from reconciler.guard import Judgement
+from reconciler.planfile import approvals, decode
 
 LARGEST = 1 << 30
 """Bytes of a plan file that are read at most."""
@@ -19,9 +21,19 @@ LARGEST = 1 << 30
 
 def run(arguments: Namespace, console: Console) -> int:
     """Print the plan file; without one, what is recorded."""
+    require(arguments.format)
     if arguments.planfile:
-        show(load(arguments.planfile), Judgement(()), arguments.format, console)
+        data = _read(arguments.planfile)
+        planned = decode(data, arguments.planfile)
+        judged = Judgement((), approvals(data, arguments.planfile))
+        show(planned, judged, arguments.format, console, arguments)
         return Exit.DONE
+    if arguments.format not in ("text", "json"):
+        raise UsageError.of(
+            "usage",
+            f"recorded state has no format {arguments.format}",
+            hint="name a plan file, or take text or json",
+        )
     with Session(arguments, console) as session:
         if arguments.format == "json":
             from reconciler.snapshot import encode
@@ -38,18 +50,18 @@ def run(arguments: Namespace, console: Console) -> int:
 
 def load(name: str) -> Plan:
     """Read a plan file. Raises `Stale` if it is not one, or is not as it was written."""
-    from reconciler.planfile import decode
+    return decode(_read(name), name)
 
-    path = Path(name)
+
+def _read(name: str) -> bytes:
+    from reconciler.files import read_regular
+
     try:
-        if not path.is_file():
-            raise Stale.of(
-                "bad-plan", f"{name} is no file", hint=f"make it with: reconciler plan --out {name}"
-            )
-        if path.stat().st_size > LARGEST:
-            raise Stale.of("bad-plan", f"{name} is larger than any plan file")
-        return decode(path.read_bytes(), name)
+        return read_regular(Path(name), LARGEST)
     except OSError as problem:
         raise Stale.of(
-            "bad-plan", f"{name} cannot be read", detail=f"{problem.strerror}."
+            "bad-plan",
+            f"{name} cannot be read",
+            detail=f"{problem.strerror}.",
+            hint="name a file that was made with: reconciler plan --out FILE",
         ) from None

@@ -123,7 +123,7 @@ def _check(endpoint: str, allow_http: bool, path: Path_, tell: Tell) -> None:
             "The endpoint holds a user name, a query or a fragment.",
             "write scheme, host, port and path only",
         )
-    elif parts.scheme == "http" and not allow_http and not _loopback(host):
+    elif parts.scheme == "http" and not allow_http and not loopback(host):
         tell(
             path,
             "plain-http",
@@ -132,7 +132,8 @@ def _check(endpoint: str, allow_http: bool, path: Path_, tell: Tell) -> None:
         )
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Tell whether a host name is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

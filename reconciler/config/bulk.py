@@ -1,10 +1,10 @@
-"""Bulk: accounts from JSON, JSON lines and CSV, meaning exactly what the YAML would."""
+"""Bulk: accounts from JSON and JSON lines, meaning exactly what the YAML would."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator
+from io import SEEK_END
 from typing import Any, BinaryIO, Final
 
 from yaml.error import Mark
@@ -24,15 +24,18 @@ from yaml.events import (
 from reconciler.accounts import Account
 from reconciler.config import text
 from reconciler.config.careful import MOST, Careful
-from reconciler.config.events import Built, Reader, Stop
+from reconciler.config.events import Reader, Stop
 from reconciler.config.json_lines import quick
 from reconciler.config.quick import Doubt, doubt
-from reconciler.config.scalars import NULLS, Quoted
+from reconciler.config.rows import account, csv_file
 from reconciler.diagnostics import Diagnostic, Source, error
+
+LARGEST: Final = 32 << 20
+"""Bytes of the largest JSON file: it is read whole, unlike the files of lines."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(
-    r'[\[\]{},:]|"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"'
+    r'[\[\]{},:]|"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
     r"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null"
 )
 
@@ -144,13 +147,24 @@ def json_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
 
 def _whole(careful: Careful, stream: BinaryIO) -> str | None:
     """Return the text of a file, None if it holds what no file may hold."""
+    if stream.seek(0, SEEK_END) > LARGEST:
+        careful.tell(
+            (0, 0),
+            "too-big",
+            f"A JSON file has at most {LARGEST >> 20} MiB.",
+            "write one account a line into a .jsonl file, or split it",
+        )
+        return None
+    stream.seek(0)
     parts = []
     try:
         for line, piece, delicate in text.pieces(stream, careful.file):
             if delicate:
                 careful.findings.extend(text.forbidden(piece, careful.file, line))
+            if careful.findings:
+                break
             parts.append(piece)
-    except text.Undecodable as wrong:
+    except text.Unfit as wrong:
         careful.findings.append(wrong.finding)
     return None if careful.findings else "".join(parts)
 
@@ -179,7 +193,7 @@ def jsonl_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
         except Stop as stop:
             careful.findings.append(stop.finding)
         else:
-            yield from _object(careful, built, line, ids)
+            yield from account(careful, built, line, ids)
         if len(careful.findings) > MOST:
             return
 
@@ -187,172 +201,12 @@ def jsonl_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
 def _rows(careful: Careful, stream: BinaryIO) -> Iterator[tuple[int, str]]:
     try:
         for line, piece, delicate in text.pieces(stream, careful.file):
-            if delicate:
-                careful.findings.extend(text.forbidden(piece, careful.file, line))
-            yield from enumerate(piece.split("\n"), line)
-    except text.Undecodable as wrong:
-        careful.findings.append(wrong.finding)
-
-
-def _object(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> list[Account]:
-    value = built.value
-    place = built.place(()) or (line, 1)
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        careful.tell(
-            place,
-            "missing-key",
-            "The line is no account object with an id.",
-            'write {"id": "…", …}',
-        )
-        return []
-    key = str(value.pop("id"))
-    at = built.keys.get(("id",), place)
-    if key in ids:
-        careful.tell(
-            at,
-            "duplicate-key",
-            f"The id {key[:80]!r} stands here again.",
-            f"keep one of them; the first is at line {ids[key]}",
-        )
-        return []
-    ids[key] = line
-    return careful.judged(key, (line, at[1]), built)
-
-
-SPLIT: Final = re.compile(r"[;\n]+")
-
-
-def csv_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
-    """Yield the accounts of a CSV file; an empty cell is not written."""
-    rows = csv.reader(_csv_lines(careful, stream), strict=True)
-    ids: dict[str, int] = {}
-    header: list[str] = []
-    line = 1
-    try:
-        for row in rows:
-            at, line = line, rows.line_num + 1
-            if not any(row):
-                continue
-            if not header:
-                header = row
-                if not _header(careful, header, at):
-                    return
-                continue
-            if len(row) > len(header):
-                careful.tell(
-                    (at, 1),
-                    "bad-row",
-                    "The row has more cells than the header.",
-                    "quote cells that hold commas",
-                )
-                continue
-            built = _record(careful, header, row, at)
-            if built is not None:
-                yield from _object(careful, built, at, ids)
-            if len(careful.findings) > MOST:
+            if delicate and (wrong := list(text.forbidden(piece, careful.file, line))):
+                careful.findings.extend(wrong)
                 return
-    except csv.Error as wrong:
-        careful.tell((line, 1), "syntax", f"This is no CSV: {wrong}.", "check the quotes")
-
-
-def _csv_lines(careful: Careful, stream: BinaryIO) -> Iterator[str]:
-    try:
-        for line, piece, delicate in text.pieces(stream, careful.file):
-            if delicate:
-                careful.findings.extend(text.forbidden(piece, careful.file, line, bom=True))
-            if line == 1:
-                piece = piece.removeprefix("\ufeff")
-            yield from (
-                piece.splitlines(keepends=True)
-                if not delicate
-                else re.findall(r"[^\n]*\n|[^\n]+", piece)
-            )
-    except text.Undecodable as wrong:
+            yield from enumerate(piece.split("\n"), line)
+    except text.Unfit as wrong:
         careful.findings.append(wrong.finding)
-
-
-def _header(careful: Careful, header: list[str], line: int) -> bool:
-    before = len(careful.findings)
-    if "id" not in header:
-        careful.tell((line, 1), "missing-key", "The header has no column id.", "add it")
-    for position, name in enumerate(header, 1):
-        if name in header[: position - 1]:
-            careful.tell(
-                (line, position),
-                "duplicate-key",
-                f"The column {name!r} stands twice.",
-                "keep one of them",
-            )
-        if not all(name.split(".")):
-            careful.tell(
-                (line, position),
-                "bad-key",
-                f"The column {name!r} has no name.",
-                "name it like profile.name",
-            )
-    return len(careful.findings) == before
-
-
-def _cell(path: str, cell: str) -> Any:
-    if path == "provider":
-        names = re.split(r"[\s;,]+", cell.strip())
-        return names if len(names) > 1 else names[0]
-    if path == "banned.evidence":
-        return [Quoted(item.strip()) for item in SPLIT.split(cell) if item.strip()]
-    # A cell has no quotes to tell the text null from null.
-    return Quoted(cell) if cell in NULLS else cell
-
-
-def _record(careful: Careful, header: list[str], row: list[str], line: int) -> Built | None:
-    """Return the account of a row; every place is the line and the number of the column."""
-    value: dict[str, Any] = {}
-    places: dict[tuple[Any, ...], tuple[int, int]] = {(): (line, 1)}
-    for position, (name, cell) in enumerate(zip(header, row, strict=False), 1):
-        if cell == "" or (
-            name == "banned"
-            and cell == "true"
-            and any(
-                other.startswith("banned.") and filled
-                for other, filled in zip(header, row, strict=False)
-            )
-        ):
-            continue
-        if text.HIDDEN.search(cell.replace("\r\n", "\n")) or (
-            text.MARK.search(cell) and not name.startswith("profile.")
-        ):
-            careful.tell(
-                (line, position),
-                "control-character",
-                "The cell holds a control character.",
-                "remove it",
-            )
-            return None
-        parts = tuple(name.split(".", 1 if name.startswith("labels.") else 2))
-        place = value
-        for depth, part in enumerate(parts[:-1], 1):
-            inner = place.setdefault(part, {})
-            places.setdefault(parts[:depth], (line, position))
-            if not isinstance(inner, dict):
-                other = ".".join(parts[:depth])
-                careful.tell(
-                    (line, position),
-                    "wrong-type",
-                    f"{name} does not go with {other}.",
-                    "leave one empty",
-                )
-                return None
-            place = inner
-        if parts[-1] in place:
-            careful.tell(
-                (line, position),
-                "wrong-type",
-                f"{name} does not go with its fields.",
-                "leave one empty",
-            )
-            return None
-        place[parts[-1]] = _cell(name, cell)
-        places[parts] = (line, position)
-    return Built(value, {}, places)
 
 
 READERS: Final[dict[str, Callable[[Careful, BinaryIO], Iterator[Account]]]] = {

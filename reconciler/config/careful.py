@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO, Final
 
 import yaml
@@ -12,16 +13,14 @@ from reconciler.accounts import Account
 from reconciler.config import text
 from reconciler.config.events import (
     Built,
-    Get,
     Node,
     Reader,
-    Span,
     Stop,
+    Suspects,
     begin,
-    syntax,
-    yaml_events,
 )
 from reconciler.config.judge import Bench, Judge
+from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.quick import Doubt
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.schema import faults, typed
@@ -36,27 +35,33 @@ KEPT: Final = 10_000
 HEAD: Final = 1 << 20
 
 
-def suspects(stream: BinaryIO, file: str, findings: list[Diagnostic]) -> list[tuple[int, int, str]]:
+def suspects(stream: BinaryIO, file: str, findings: list[Diagnostic]) -> Suspects:
     """Append what no file may hold; return what only some places may hold."""
     found: list[tuple[int, int, str]] = []
     try:
         for line, piece, delicate in text.pieces(stream, file):
             if delicate:
                 findings.extend(text.forbidden(piece, file, line))
-                found.extend(text.placed(piece, line))
-            if len(findings) + len(found) > 10 * MOST:
+                found.extend(islice(text.placed(piece, line), KEPT + 1))
+            if len(findings) > MOST or len(found) > KEPT:
                 break
-    except text.Undecodable as wrong:
+    except text.Unfit as wrong:
         findings.append(wrong.finding)
-    return found
+    if len(found) > KEPT:
+        findings.append(
+            error(
+                "tab",
+                f"The file holds more than {KEPT:,} tabs and direction marks.",
+                hint="indent with spaces, or split the file",
+                source=Source(file, *found[0][:2]),
+            )
+        )
+    return Suspects(found)
 
 
-def misplaced(found: list[tuple[int, int, str]], reader: Reader, file: str) -> Iterator[Diagnostic]:
+def misplaced(found: Suspects, file: str) -> Iterator[Diagnostic]:
     """Yield findings for tabs outside quoted text and direction marks outside profile texts."""
-    for line, column, character in found:
-        spans = reader.quoted if character == "\t" else reader.profiles
-        if _inside(line, column, spans or []):
-            continue
+    for line, column, character in found.left():
         place = Source(file, line, column)
         if character == "\t":
             yield error(
@@ -69,10 +74,6 @@ def misplaced(found: list[tuple[int, int, str]], reader: Reader, file: str) -> I
                 hint="remove it",
                 source=place,
             )
-
-
-def _inside(line: int, column: int, spans: list[Span]) -> bool:
-    return any((start, first) <= (line, column) < (end, last) for start, first, end, last in spans)
 
 
 class Careful:
@@ -96,25 +97,19 @@ class Careful:
             if late is not None:
                 self._take_defaults(late)
             stream.seek(0)
-            reader = self._reader(yaml_events(stream), found)
+            reader = Reader(yaml_events(stream, self.file), self.file, self.findings, found)
             yield from self.sections(reader, known=late is not None)
-            self.findings.extend(misplaced(found, reader, self.file))
+            self.findings.extend(misplaced(found, self.file))
         except Stop as stop:
             self.findings.append(stop.finding)
         except yaml.YAMLError as wrong:
             stream.seek(0)
             self.findings.append(syntax(wrong, self.file, stream.read(HEAD)))
 
-    def _reader(self, get: Get, found: list[tuple[int, int, str]]) -> Reader:
-        reader = Reader(get, self.file, self.findings)
-        if found:
-            reader.quoted, reader.profiles = [], []
-        return reader
-
     def _defaults_follow(self, stream: BinaryIO) -> Built | None:
         """Return the defaults if they stand behind the accounts."""
         stream.seek(0)
-        reader = Reader(yaml_events(stream), self.file, [])
+        reader = Reader(yaml_events(stream, self.file), self.file, [])
         behind = False
         try:
             for key, first in reader.top():
@@ -209,11 +204,15 @@ class Careful:
 
     def _report(self, wrong: list[Path], built: Built, at: tuple[int, int]) -> Report:
         """Return what takes the findings of the judge, but not again what the schema said."""
+        told = set(wrong)
+        around = {one[:depth] for one in wrong for depth in range(1, len(one) + 1)}
 
         def report(
             path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
         ) -> None:
-            if not any(path[: len(one)] == one or one[: len(path)] == path != () for one in wrong):
+            if path not in around and told.isdisjoint(
+                path[:depth] for depth in range(len(path) + 1)
+            ):
                 self.tell(self._where(path, id, built, at), id, summary, hint, severity)
 
         return report

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
 
-import yaml
 from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
@@ -29,17 +28,19 @@ from reconciler.diagnostics import Diagnostic, Source, error
 DEPTH: Final = 64
 ANCHORS: Final = 64
 EXPANDED: Final = 10_000
+NODES: Final = 20_000
+"""Parts of one account or setting that are read; its places need far more memory than its text."""
+
 KEYED: Final = frozenset({"unknown-key", "unsupported-field", "bad-key", "duplicate-key"})
 """Kinds of finding that are about a key, not about its value."""
 
 _UNTAG = "remove it; types come from the field"
-_CONFLICT = re.compile(rb"^(?:<{7}|>{7}|={7})(?: |\r?$)", re.MULTILINE)
 
 Node: TypeAlias = list[Event]
 """The events of one value, aliases already replaced by what they stand for."""
 
 Get: TypeAlias = Callable[[], Event]
-Span: TypeAlias = tuple[int, int, int, int]
+Place: TypeAlias = tuple[int, int]
 
 
 class Stop(Exception):
@@ -48,6 +49,29 @@ class Stop(Exception):
     def __init__(self, finding: Diagnostic) -> None:
         self.finding = finding
         super().__init__(finding.summary)
+
+
+class Suspects:
+    """Tabs and direction marks of a file: allowed in some texts, so read texts clear them."""
+
+    def __init__(self, found: Iterable[tuple[int, int, str]] = ()) -> None:
+        self.found = list(found)
+        self._cleared: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.found)
+
+    def clear(self, event: ScalarEvent, *, profile: bool) -> None:
+        """Clear what stands in a text: tabs in a quoted one, marks in one of a profile."""
+        start, end = begin(event), ending(event)
+        quoted = event.style in ("'", '"')
+        for at in range(bisect_left(self.found, start), bisect_left(self.found, end)):
+            if quoted if self.found[at][2] == "\t" else profile:
+                self._cleared.add(at)
+
+    def left(self) -> Iterator[tuple[int, int, str]]:
+        """Yield line, column and character of what no text cleared."""
+        return (one for at, one in enumerate(self.found) if at not in self._cleared)
 
 
 class Built(NamedTuple):
@@ -72,17 +96,22 @@ class Built(NamedTuple):
 class Reader:
     """Reads the events of one file; `findings` takes what is wrong and can be read over."""
 
-    def __init__(self, get: Get, file: str, findings: list[Diagnostic]) -> None:
+    def __init__(
+        self, get: Get, file: str, findings: list[Diagnostic], suspects: Suspects | None = None
+    ) -> None:
         self.get, self.file, self.findings = get, file, findings
+        self.suspects = suspects or Suspects()
         self.anchors: dict[str, Node] = {}
         self.expanded = 0
-        self.quoted: list[Span] | None = None
-        """Where quoted text stands; collected only when asked for."""
-        self.profiles: list[Span] | None = None
+        self.noted: set[Diagnostic] = set()
 
     def note(self, id: str, summary: str, event: Event, hint: str = "") -> None:
         """Take a finding at the start of an event."""
-        self.findings.append(error(id, summary, hint=hint, source=self.at(event)))
+        finding = error(id, summary, hint=hint, source=self.at(event))
+        # An alias brings what is wrong in its anchor along, and it is told once.
+        if finding not in self.noted:
+            self.noted.add(finding)
+            self.findings.append(finding)
 
     def at(self, event: Event) -> Source:
         """Return where an event begins."""
@@ -126,17 +155,12 @@ class Reader:
     def pairs(self, start: Event) -> Iterator[tuple[ScalarEvent, Event]]:
         """Yield the keys of a big mapping with the first event of their values."""
         self._bare(start)
-        seen: dict[str, Event] = {}
+        seen: dict[str, Place] = {}
         while not isinstance(key := self.get(), MappingEndEvent):
             found = self.node(key)
-            if (text := self._key(found, seen)) is None:
+            if self._key(found, seen) is None:
                 self.node(self.get())
                 continue
-            if text in seen:
-                self._twice(text, key, seen)
-                self.node(self.get())
-                continue
-            seen[text] = key
             first = found[0]
             assert isinstance(first, ScalarEvent)
             yield first, self.get()
@@ -173,6 +197,15 @@ class Reader:
                     self._anchor(event.anchor, len(node) - 1, node, event)
             if not open_:
                 return node
+            if len(node) > NODES:
+                raise Stop(
+                    error(
+                        "too-big",
+                        f"What begins here has more than {NODES:,} parts.",
+                        hint="is this the file that was meant?",
+                        source=self.at(first),
+                    )
+                )
             event = self.get()
 
     def _anchor(self, name: str | None, start: int, node: Node, event: Event) -> None:
@@ -226,7 +259,7 @@ class Reader:
 
     def bare(self, node: Node) -> Any:
         """Return the value of a node without places. Raises Doubt where only `build` will do."""
-        if self.quoted is not None:
+        if self.suspects:
             raise Doubt
         events = iter(node)
         return _bare(next(events), events)
@@ -258,21 +291,18 @@ class Reader:
                 items.append(item)
             return items, at + 1
         made: dict[str, Any] = {}
-        seen: dict[str, Event] = {}
+        seen: dict[str, Place] = {}
         while not isinstance(key := node[at], CollectionEndEvent):
             end = _end(node, at)
-            text = self._key(node[at:end], seen)
-            if text is None or text in seen:
-                if text is not None:
-                    self._twice(text, key, seen)
+            if (text := self._key(node[at:end], seen)) is None:
                 _, at = self._build(node, end, (*path, None), {}, {})
                 continue
-            seen[text] = key
             keys[*path, text] = begin(key)
             made[text], at = self._build(node, end, (*path, text), keys, values)
         return made, at + 1
 
-    def _key(self, node: Node, seen: dict[str, Event]) -> str | None:
+    def _key(self, node: Node, seen: dict[str, Place]) -> str | None:
+        """Return the text of a key, None for one that cannot be; `seen` is by normal form."""
         event = node[0]
         if not isinstance(event, ScalarEvent):
             self.note(
@@ -283,29 +313,17 @@ class Reader:
             self.note("merge-key", "The merge key << stands here.", event, "use defaults instead")
             return None
         text = str(self.scalar(event, profile=False))
-        if not text.isascii():
-            normal = unicodedata.normalize("NFC", text)
-            same = next(
-                (
-                    one
-                    for one in seen
-                    if one != text
-                    and not one.isascii()
-                    and unicodedata.normalize("NFC", one) == normal
-                ),
-                None,
+        normal = text if text.isascii() else unicodedata.normalize("NFC", text)
+        if (first := seen.get(normal)) is not None:
+            self.note(
+                "duplicate-key",
+                f"The key {text[:80]!r} stands here again.",
+                event,
+                f"keep one of them; the first is at {Source(self.file, *first)}",
             )
-            return same or text
+            return None
+        seen[normal] = begin(event)
         return text
-
-    def _twice(self, text: str, key: Event, seen: dict[str, Event]) -> None:
-        first = self.at(seen[text])
-        self.note(
-            "duplicate-key",
-            f"The key {text[:80]!r} stands here again.",
-            key,
-            f"keep one of them; the first is at {first}",
-        )
 
     def scalar(self, event: ScalarEvent, *, profile: bool) -> str:
         """Return the text of a scalar; says whether it was quoted by its class."""
@@ -323,10 +341,8 @@ class Reader:
                     event,
                     "remove it",
                 )
-        if self.quoted is not None and event.style in ("'", '"'):
-            self.quoted.append(_span(event))
-        if self.profiles is not None and profile:
-            self.profiles.append(_span(event))
+        if self.suspects:
+            self.suspects.clear(event, profile=profile)
         return text
 
 
@@ -354,15 +370,16 @@ def _bare(event: Event, events: Iterator[Event]) -> Any:
     return made
 
 
-def begin(event: Event) -> tuple[int, int]:
+def begin(event: Event) -> Place:
     """Return line and column, from 1, where an event begins."""
     mark: Any = event.start_mark
     return mark.line + 1, mark.column + 1
 
 
-def _span(event: Event) -> Span:
+def ending(event: Event) -> Place:
+    """Return line and column, from 1, behind an event."""
     end: Any = event.end_mark
-    return *begin(event), end.line + 1, end.column + 1
+    return end.line + 1, end.column + 1
 
 
 def _end(node: Node, at: int) -> int:
@@ -376,41 +393,3 @@ def _end(node: Node, at: int) -> int:
             depth -= 1
         if not depth:
             return at
-
-
-def yaml_events(stream: BinaryIO) -> Get:
-    """Return what gives the events of a YAML stream, one after the other."""
-    parser: Any = yaml.CSafeLoader(stream)
-    get: Get = parser.get_event
-    return get
-
-
-_HINTS = (
-    ("mapping values are not allowed", "quote a text that holds a colon and a space"),
-    ("cannot start any token", "quote a text that begins with @, `, % or a tab"),
-    ("could not find expected ':'", "write key: value, with a space behind the colon"),
-    ("expected <document start>", "begin every line of the mapping in the same column"),
-    ("did not find expected key", "check the indentation, and quote texts that hold quotes"),
-    ("did not find expected ',' or", "close the bracket, and quote texts that hold commas"),
-    ("unexpected end of stream", "close what is opened here"),
-    ("escape character", "double the backslash, or use single quotes"),
-)
-
-
-def syntax(wrong: yaml.YAMLError, file: str, head: bytes) -> Diagnostic:
-    """Return the finding for what libyaml could not read; `head` is the file's beginning."""
-    if found := _CONFLICT.search(head):
-        return error(
-            "conflict-marker",
-            "A conflict marker of git stands here.",
-            hint="settle the conflict and remove the markers",
-            source=Source(file, head.count(b"\n", 0, found.start()) + 1, 1),
-        )
-    problem = str(getattr(wrong, "problem", None) or "the text is no YAML")
-    context = str(getattr(wrong, "context", None) or "")
-    mark = getattr(wrong, "problem_mark", None)
-    if "end of stream" in problem and getattr(wrong, "context_mark", None):
-        mark = getattr(wrong, "context_mark", None)
-    hint = next((hint for part, hint in _HINTS if part in problem), "check quotes and indentation")
-    place = Source(file, mark.line + 1, mark.column + 1) if mark else Source(file)
-    return error("syntax", f"This is no YAML: {problem}.", detail=context, hint=hint, source=place)

@@ -110,8 +110,8 @@ def _unfit(root: Path, real: Path, file: str) -> Diagnostic | None:
 
 
 @contextmanager
-def opened(path: Path, file: str) -> Iterator[BinaryIO]:
-    """Open a regular file of a fitting size. Raises Unreadable."""
+def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[BinaryIO]:
+    """Open a regular file of at most `largest` bytes. Raises Unreadable."""
     place = Source(file)
     try:
         # Without O_NONBLOCK opening a FIFO would wait for a writer.
@@ -126,24 +126,27 @@ def opened(path: Path, file: str) -> Iterator[BinaryIO]:
                 source=place,
             )
         ) from None
-    with open(handle, "rb", buffering=0) as raw:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable(
                 error(
                     "no-file",
                     "This is no regular file.",
-                    hint="remove it from the globs",
+                    hint="put a plain file in its place",
                     source=place,
                 )
             )
-        if status.st_size > LARGEST:
+        if status.st_size > largest:
             raise Unreadable(
                 error(
                     "too-big",
-                    f"The file has {status.st_size} bytes; {LARGEST} is the most.",
+                    f"The file has {status.st_size:,} bytes; {largest:,} is the most.",
                     hint="split it into several files",
                     source=place,
                 )
             )
-        yield raw
+        with open(handle, "rb", buffering=0, closefd=False) as raw:
+            yield raw
+    finally:
+        os.close(handle)

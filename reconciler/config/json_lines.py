@@ -8,6 +8,9 @@ from typing import Any, Final
 from reconciler.config.scalars import Quoted
 from reconciler.config.text import HIDDEN, MARK
 
+LONGEST: Final = 1 << 16
+"""Characters of a row that is read the fast way, which holds all of it as values at once."""
+
 _WORDS: Final = {True: "true", False: "false", None: "null"}
 
 
@@ -60,7 +63,7 @@ def quick(row: str) -> tuple[str, dict[str, Any]] | None:
         not row.isascii() and (HIDDEN.search(row) or MARK.search(row) or not _normal(row))
     ):
         return None
-    if row.count("{") > 60:
+    if len(row) > LONGEST or row.count("{") > 60:
         return None
     try:
         made = _DECODE(row)

@@ -111,14 +111,14 @@ class Bench:
         if rules is None:
             return []
         document = self.document(raw, rules, report)
+        once: tuple[str, ...] = ()
+        if "manage" in raw and (once := self.once(raw["manage"], report)):
+            document["manage"] = dict.fromkeys(once, "on_create")
         data = canonical(document)
         hashed = digest(data)
         adopt = self.adopt
-        once: tuple[str, ...] = ()
         if "adopt" in raw:
             adopt = bool(_read(scalars.flag, raw["adopt"], ("adopt",), report))
-        if "manage" in raw:
-            once = self.once(raw["manage"], report)
         siblings = []
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))

@@ -25,7 +25,7 @@ _FLOW = (
 )
 _DOUBLE = r'"[^"\\\n]*"'
 _SINGLE = r"'[^'\n]*'"
-_NESTED = rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n])*\]'
+_NESTED = rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\]'
 
 LINE: Final = re.compile(
     rf"^(?:( *)(?:({_KEY}):|(-))(?: +({_BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
@@ -40,6 +40,12 @@ PAIR: Final = re.compile(
 ITEM: Final = re.compile(rf"({_FLOW}|{_DOUBLE}|{_SINGLE})(?:, +(?=[^ ])|$)|([\s\S])")
 
 
+FLOWING: Final = 1 << 16
+"""Characters of the longest flow collection that is read fast."""
+
+IDLE: Final = 2 << 20
+"""Characters in which no account ended, after which one is too big to be read fast."""
+
 KNOWN: Final = 2048
 """Flow collections that are remembered; labels and flags repeat, profiles do not."""
 
@@ -50,6 +56,8 @@ class Unusual(Exception):
 
 def flow(text: str) -> Any:
     """Return the value of a one-line flow collection. Raises Unusual."""
+    if len(text) > FLOWING:
+        raise Unusual
     inner = text[1:-1].strip(" ")
     if text[0] == "[":
         items = ITEM.findall(inner)
@@ -97,12 +105,17 @@ def read(pieces: Iterable[Piece]) -> Iterator[tuple[str, int, Any]]:
     Raises Unusual at the first line that the fast reading does not take.
     """
     reading = _Reading()
+    idle, before = 0, 0
     for line, text, delicate in pieces:
         if delicate:
             raise Unusual
         if "\r" in text:
             text = text.replace("\r\n", "\n")
         yield from reading.piece(text.removesuffix("\n"), line)
+        idle = idle + len(text) if len(reading.seen) == before else 0
+        if idle > IDLE:
+            raise Unusual
+        before = len(reading.seen)
     yield from reading.end()
 
 

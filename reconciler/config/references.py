@@ -121,7 +121,7 @@ class References:
                     report(
                         ("token", name),
                         "unknown-key",
-                        f"There is no key {name!r} here.",
+                        f"There is no key {name[:80]!r} here.",
                         f"choose from: {', '.join(_TOKEN)}",
                     )
             except Wrong as wrong:
@@ -153,6 +153,7 @@ def _plain(text: str) -> str:
 
 def _own(workspace: Workspace) -> list[Reference]:
     found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.options.values()]
+    found += [webhook.url for webhook in workspace.notify]
     for app in workspace.apps.values():
         found += [app.proxy, *app.credentials.values()]
     return [one for one in found if isinstance(one, Reference)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from reconciler.diagnostics import Severity
-from reconciler.values import canonical, to_moment, to_text
+from reconciler.values import to_moment, to_text
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 FLAGS: Final = {"true": True, "false": False}
@@ -97,7 +98,7 @@ def gender(value: Any) -> int:
     text = word(value)
     if text not in GENDERS or (text.isdigit() and value.__class__ is not str):
         raise Wrong(
-            "bad-choice", f"{text!r} is no gender.", "write 0, 1, 2, unknown, male or female"
+            "bad-choice", f"{text[:80]!r} is no gender.", "write 0, 1, 2, unknown, male or female"
         )
     return GENDERS[text]
 
@@ -166,9 +167,12 @@ def avatar(value: Any) -> str:
 
 
 def extension(value: Any) -> str:
-    """Return text as it is, and a mapping as the canonical JSON text of it."""
+    """Return text as it is, and a mapping as its JSON text: keys sorted, no spaces.
+
+    Characters stay what they are: an escape would count as six of the vendor's limit.
+    """
     if isinstance(value, Mapping):
-        return canonical(data(value)).decode()
+        return json.dumps(data(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return word(value)
 
 
@@ -218,6 +222,7 @@ def number(value: str) -> int | float | None:
     """Return the number of a plain decimal, None for anything else."""
     if INTEGER.fullmatch(value):
         return int(value)
-    if NUMBER.fullmatch(value) and len(value) < 40 and math.isfinite(found := float(value)):
-        return found
+    if NUMBER.fullmatch(value) and len(value) < 40 and value[-1] in "0123456789.":
+        found = float(value)
+        return found if math.isfinite(found) else None
     return None

@@ -34,17 +34,24 @@ def desired(
     judge = Judge(workspace, capabilities)
     seen = _Seen()
     for found in files:
+        before = len(findings)
         with _no_collection():
             for account in _file(Path(workspace.root), found, judge, findings, others):
                 if seen.again(account):
                     findings.append(seen.finding(account))
                 elif account.digest:
                     yield account
+        findings[before:] = sorted(findings[before:], key=_place)
     warnings.extend(_capped(others, warning))
     if findings:
         raise ConfigError(_capped([*findings, *empty], error))
     if empty:
         raise Refused(empty)
+
+
+def _place(finding: Diagnostic) -> tuple[int, int]:
+    source = finding.source
+    return (source.line, source.column) if source else (0, 0)
 
 
 def _capped(findings: list[Diagnostic], tell: Callable[..., Diagnostic]) -> list[Diagnostic]:
@@ -110,7 +117,7 @@ def _file(
                         done += 1
                         yield account
                     return
-                except (lines.Unusual, Doubt, text.Undecodable):
+                except (lines.Unusual, Doubt, text.Unfit):
                     stream.seek(0)
             from reconciler.config.careful import Careful
 

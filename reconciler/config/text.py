@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO, Final, NamedTuple
 
 from reconciler.diagnostics import Diagnostic, Source, error
 
 PIECE: Final = 1 << 20
 """Bytes read at once; a piece is cut behind a line end, so memory follows the longest line."""
+
+LONGEST: Final = 12 << 20
+"""Bytes of the longest line, and of the longest scalar, that is read."""
+
+TOLD: Final = 200
+"""Characters of one piece that are told as forbidden; a file of zeros has a million of them."""
 
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 MARKS: Final = "\u200e\u200f\u061c"
@@ -33,8 +40,8 @@ HIDDEN: Final = re.compile(f"[{_NEVER}\r]")
 MARK: Final = re.compile(f"[{MARKS}]")
 
 
-class Undecodable(Exception):
-    """The bytes are no UTF-8; holds the finding."""
+class Unfit(Exception):
+    """The bytes are no text that is read: no UTF-8, or a line without end; holds the finding."""
 
     def __init__(self, finding: Diagnostic) -> None:
         self.finding = finding
@@ -66,24 +73,53 @@ def delicate(data: bytes) -> bool:
 
 
 def pieces(stream: BinaryIO, file: str) -> Iterator[Piece]:
-    """Yield pieces that end at line ends. Raises Undecodable."""
-    carry, line = b"", 1
+    """Yield pieces that end at line ends. Raises Unfit."""
+    carry: list[bytes] = []
+    held, line = 0, 1
     while data := stream.read(PIECE):
+        if line == 1 and not held:
+            _text_at_all(data[:512], file)
         cut = data.rfind(b"\n") + 1
+        first = data.find(b"\n") if cut else len(data)
+        if held + first > LONGEST:
+            raise Unfit(too_long(Source(file, line, 1)))
         if not cut:
-            carry += data
+            carry.append(data)
+            held += len(data)
             continue
-        lines = carry + data[:cut]
+        lines = b"".join([*carry, data[:cut]])
         whole = decode(lines, file, line)
-        carry = data[cut:]
+        carry = [data[cut:]]
+        held = len(data) - cut
         yield Piece(line, whole, delicate(lines))
         line += whole.count("\n")
-    if carry:
-        yield Piece(line, decode(carry, file, line), delicate(carry))
+    if held:
+        lines = b"".join(carry)
+        yield Piece(line, decode(lines, file, line), delicate(lines))
+
+
+def too_long(place: Source) -> Diagnostic:
+    """Return the finding about a line or a scalar that no reader takes."""
+    return error(
+        "too-long",
+        f"What begins here is longer than {LONGEST >> 20} MiB.",
+        hint="no field of an account is so long; is this the file that was meant?",
+        source=place,
+    )
+
+
+def _text_at_all(head: bytes, file: str) -> None:
+    """Refuse what is mostly zeros at once, instead of zero by zero. Raises Unfit."""
+    if head.count(0) > 1 and head.count(0) * 4 > len(head):
+        _refuse(
+            "The file is UTF-16, or zeros, but not UTF-8.",
+            "save the file as UTF-8; zeros are left where a disk was full or a machine fell",
+            Source(file, 1, 1),
+        )
 
 
 def decode(data: bytes, file: str, line: int = 1) -> str:
-    """Return the UTF-8 text of bytes that begin at `line`. Raises Undecodable."""
+    """Return the UTF-8 text of bytes that begin at `line`. Raises Unfit."""
     try:
         return data.decode()
     except UnicodeDecodeError as wrong:
@@ -99,7 +135,7 @@ def decode(data: bytes, file: str, line: int = 1) -> str:
 
 
 def _refuse(summary: str, hint: str, place: Source) -> str:
-    raise Undecodable(error("encoding", summary, hint=hint, source=place)) from None
+    raise Unfit(error("encoding", summary, hint=hint, source=place)) from None
 
 
 def named(character: str) -> str:
@@ -107,14 +143,28 @@ def named(character: str) -> str:
     return f"U+{ord(character):04X}"
 
 
+def _found(pattern: re.Pattern[str], text: str, line: int) -> Iterator[tuple[int, int, str]]:
+    """Yield line, column and character of each match; every line end is counted once."""
+    begin = at = 0
+    for match in pattern.finditer(text):
+        start = match.start()
+        line += text.count("\n", at, start)
+        begin = max(begin, text.rfind("\n", at, start) + 1)
+        at = start
+        yield line, start - begin + 1, match[0]
+
+
 def forbidden(text: str, file: str, line: int, *, bom: bool = False) -> Iterator[Diagnostic]:
-    """Yield a finding for each character that no file may hold; `bom` allows one at the start."""
-    for match in FORBIDDEN.finditer(text):
-        start, character = match.start(), match[0]
-        if bom and line == 1 and start == 0 and character == "\ufeff":
+    """Yield findings for the first characters that no file may hold.
+
+    `bom` allows a byte order mark at the start.
+    """
+    for at, column, character in islice(_found(FORBIDDEN, text, line), TOLD):
+        place = Source(file, at, column)
+        start = character == "\ufeff" and at == column == 1
+        if start and bom:
             continue
-        place = Source(file, line + text.count("\n", 0, start), start - text.rfind("\n", 0, start))
-        if character == "\ufeff" and place.line == place.column == 1:
+        if start:
             yield error(
                 "byte-order-mark",
                 "The file begins with a byte order mark.",
@@ -141,6 +191,4 @@ def forbidden(text: str, file: str, line: int, *, bom: bool = False) -> Iterator
 
 def placed(text: str, line: int) -> Iterator[tuple[int, int, str]]:
     """Yield line, column and character of what only some places may hold."""
-    for match in PLACED.finditer(text):
-        start = match.start()
-        yield (line + text.count("\n", 0, start), start - text.rfind("\n", 0, start), match[0])
+    return _found(PLACED, text, line)

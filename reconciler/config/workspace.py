@@ -6,15 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from reconciler.capabilities import Capabilities
 from reconciler.config.apps import app
 from reconciler.config.careful import misplaced, suspects
-from reconciler.config.events import Built, Reader, Stop, syntax, yaml_events
+from reconciler.config.events import Built, Reader, Stop
 from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
+from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
 from reconciler.config.scalars import Wrong
 from reconciler.config.schema import faults, typed
@@ -27,6 +28,7 @@ from reconciler.workspace import (
     Rule,
     SecretSettings,
     StateSettings,
+    Webhook,
     Workspace,
 )
 
@@ -52,6 +54,12 @@ _KEYS: Mapping[str, frozenset[str]] = {
 _NEEDED: Mapping[str, str] = {"postgres": "url", "http": "address", "object": "url"}
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
+LARGEST: Final = 4 << 20
+"""Bytes of the largest workspace file that is read."""
+
+KEYS: Final = 100
+"""Keys of the workspace file that are read; there are about ten that it may have."""
+
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|[?&]password=", re.IGNORECASE)
 
 
@@ -59,24 +67,24 @@ def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Work
     """Read the workspace beneath `root`; raises ConfigError with all findings."""
     findings: list[Diagnostic] = []
     built = _read(root, findings)
-    wrong: list[Path_] = []
+    wrong: set[Path_] = set()
 
     def tell(path: Path_, id: str, summary: str, hint: str = "", detail: str = "") -> None:
         # What the schema refuses is told once; so is a key that is missing.
-        if not any(path[: len(one)] == one for one in wrong):
+        if wrong.isdisjoint(path[:depth] for depth in range(len(path) + 1)):
             line, column = built.place(path, id) or (1, 1)
             findings.append(
                 error(id, summary, hint=hint, detail=detail, source=Source(WORKSPACE, line, column))
             )
 
     value = typed(built.value, "workspace")
-    told = []
+    told = set()
     for path, id, summary, hint in faults(value, "workspace"):
         tell(path, id, summary, hint)
         if id != "bad-form":
-            told.append(path)
-    wrong += told
-    workspace = _workspace(root, _sound(value, told), built, capabilities, tell)
+            told.add(path)
+    wrong |= told
+    workspace = _workspace(root, sound(value, told), built, capabilities, tell)
     if findings:
         raise ConfigError(findings)
     return workspace
@@ -91,23 +99,32 @@ def _read(root: Path, findings: list[Diagnostic]) -> Built:
             f"There is no {WORKSPACE} in {root}.",
             hint="run reconciler init, or pass --chdir DIR",
         )
+    return whole(path, WORKSPACE, findings)
+
+
+def whole(path: Path, name: str, findings: list[Diagnostic]) -> Built:
+    """Return a small YAML file as a whole, called `name` in findings, with its places.
+
+    Raises ConfigError where it cannot be read; what can be read over is appended to `findings`.
+    """
     value: dict[str, Any] = {}
     whole = Built(value, {}, {(): (1, 1)})
     try:
-        with opened(path, WORKSPACE) as stream:
-            found = suspects(stream, WORKSPACE, findings)
+        with opened(path, name, LARGEST) as stream:
+            found = suspects(stream, name, findings)
             if findings:
                 raise ConfigError(findings)
             stream.seek(0)
-            reader = Reader(yaml_events(stream), WORKSPACE, findings)
-            reader.quoted, reader.profiles = [], []
+            reader = Reader(yaml_events(stream, name), name, findings, found)
             try:
                 for key, first in reader.top():
+                    if len(value) > KEYS:
+                        break
                     _join(whole, key.value, reader, reader.build(reader.node(first)), key)
             except yaml.YAMLError as wrong:
                 stream.seek(0)
-                raise ConfigError([*findings, syntax(wrong, WORKSPACE, stream.read())]) from None
-            findings.extend(misplaced(found, reader, WORKSPACE))
+                raise ConfigError([*findings, syntax(wrong, name, stream.read())]) from None
+            findings.extend(misplaced(found, name))
     except Stop as stop:
         raise ConfigError([*findings, stop.finding]) from None
     except Unreadable as unreadable:
@@ -123,7 +140,7 @@ def _join(whole: Built, name: str, reader: Reader, part: Built, key: yaml.Scalar
     whole.values.update({(name, *path): place for path, place in part.values.items()})
 
 
-def _sound(value: Any, wrong: list[Path_]) -> dict[str, Any]:
+def sound(value: Any, wrong: set[Path_]) -> dict[str, Any]:
     """Return the value without the parts that the schema refuses."""
 
     def prune(part: Any, path: Path_) -> Any:
@@ -167,7 +184,25 @@ def _workspace(
         limits=_limits(value.get("limits") or {}),
         rules=tuple(_rules(value.get("rules") or [], built, tell)),
         adopts=adopts,
+        notify=tuple(_webhooks(value.get("notify") or [], tell)),
     )
+
+
+def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
+    for position, written in enumerate(value):
+        text = written.get("webhook") if isinstance(written, dict) else None
+        if not isinstance(text, str):
+            continue
+        path = ("notify", position, "webhook")
+        if not is_reference(text):
+            tell(
+                path,
+                "literal-secret",
+                "The address of a webhook is written out here.",
+                "whoever knows it can write there: write a reference: env:NAME",
+            )
+        elif (url := _secret(text, path, tell)) is not None:
+            yield Webhook(url, str(written.get("format", "")), written.get("when") == "always")
 
 
 def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
