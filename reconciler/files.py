@@ -44,16 +44,17 @@ def read_regular(path: Path, largest: int) -> bytes:
         os.close(handle)
 
 
-def write_private(path: Path, pieces: Iterable[bytes]) -> None:
+def write_private(path: Path, pieces: Iterable[bytes], *, mode: int = 0o600) -> None:
     """Write a file with mode 0600, whole or not at all; durable on return.
 
-    Raises ConfigError if it cannot be written; what stood there before then still stands.
+    Another `mode` is for what others shall read and holds nothing private. Raises ConfigError if
+    it cannot be written; what stood there before then still stands.
     """
     try:
         folder = os.open(path.parent, _FOLDER)
         try:
             _refuse_special(folder, path.name)
-            replace_private(folder, path.name, pieces)
+            replace_private(folder, path.name, pieces, mode=mode)
         finally:
             os.close(folder)
     except OSError as problem:
@@ -75,7 +76,9 @@ def private_folder(path: Path) -> None:
             place.chmod(0o700)  # where it is a link, the folder behind it is somebody's choice
 
 
-def replace_private(folder: int, name: str, pieces: Iterable[bytes]) -> None:
+def replace_private(
+    folder: int, name: str, pieces: Iterable[bytes], *, mode: int = 0o600
+) -> None:
     """Write a file of an open folder with mode 0600 by way of a temporary one beside it.
 
     A symbolic link of that name is replaced, not followed. What a killed run left half written
@@ -86,6 +89,7 @@ def replace_private(folder: int, name: str, pieces: Iterable[bytes]) -> None:
         try:
             file.writelines(pieces)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:

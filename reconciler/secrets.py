@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus
 
 from reconciler.diagnostics import error
 from reconciler.errors import SecretError
+from reconciler.files import may_replace, replace_private
 from reconciler.values import Reference, loads
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK, so that a FIFO laid in the way is refused instead of waited for.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def mint() -> str:
@@ -183,6 +183,11 @@ class Resolver:
         if settings.fingerprint_key:
             self._reserved.add(self._plain(settings.fingerprint_key))
         self._lock = threading.Lock()
+        self._own = {name for name in environ if self._is_own(f"env:{name}")}
+        for name in self._own:
+            if len(environ[name]) >= _GRAM:
+                # Before anything resolves it: a defect may tell of the whole environment.
+                self.redactor.add(environ[name])
         self._known: dict[Reference, str] = {}
         self._delivered: set[Reference] = set()
 
@@ -193,8 +198,9 @@ class Resolver:
         """Return the value of a reference that stands in `reconciler.yaml`."""
         with self._lock:
             if (value := self._known.get(ref)) is None:
-                value = self._known[ref] = _clean(ref, self._read(ref))
+                value = self._read(ref)
                 self.redactor.add(value)
+                self._known[ref] = _clean(ref, value)
             return value
 
     def resolve_for_account(self, ref: Reference) -> str:
@@ -303,22 +309,11 @@ class Resolver:
         if base == _MOUNT:
             raise _refusal(ref, "is outside of the workspace", "name a file beneath it")
         with _folder(ref, base, parts[:-1], create=True) as folder:
-            name = f".{secrets.token_hex(8)}.tmp"
             try:
-                fd = os.open(name, _WRITE, 0o600, dir_fd=folder)
-                try:
-                    with os.fdopen(fd, "wb") as file:
-                        file.write((value or "").encode())
-                        file.flush()
-                        os.fsync(fd)
-                    if value is None:
-                        os.unlink(name, dir_fd=folder)
-                        return
-                    os.rename(name, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
-                except BaseException:
-                    os.unlink(name, dir_fd=folder)
-                    raise
-                os.fsync(folder)
+                if value is None:
+                    may_replace(folder, parts[-1])
+                else:
+                    replace_private(folder, parts[-1], [value.encode()])
             except OSError as failure:
                 raise _unusable(ref, failure) from None
 
@@ -333,6 +328,16 @@ class Resolver:
         if not (parts := whole.relative_to(base).parts) or "\0" in ref.target:
             raise _refusal(ref, "names no file", "name a file beneath the workspace")
         return base, parts
+
+    def _is_own(self, text: str) -> bool:
+        """Tell whether a reference is one of the workspace's, as far as its settings say.
+
+        An entry of `secrets.allow` so wide as to match PATH tells no secret from the rest.
+        """
+        return text in self._reserved or any(
+            fnmatchcase(text, one) and not fnmatchcase("env:PATH", one)
+            for one in self._settings.allow
+        )
 
     def _execute(self, ref: Reference, given: str | None) -> bytes:
         """Run the command of a reference without a shell and return what it wrote to stdout."""
@@ -351,7 +356,8 @@ class Resolver:
                 timeout=_PATIENCE,
                 check=False,
                 cwd=self._root,
-                env=dict(self._environ),
+                # Its own login is in there; our secrets are none of its business.
+                env={k: v for k, v in self._environ.items() if k not in self._own},
             )
         except SubprocessError:
             raise _refusal(ref, f"did not end within {_PATIENCE:.0f} s", "run it by hand") from None

@@ -362,7 +362,7 @@ def test_a_failed_delivery_leaves_the_old_token(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     os_.fsync = full
-    monkeypatch.setattr("reconciler.secrets.os", os_)
+    monkeypatch.setattr("reconciler.files.os", os_)
     text = refusal(resolver(tmp_path), "file:out/a", lambda self, ref: self.deliver(ref, VALUE))
     assert "No space left" in text
     assert [p.name for p in old.parent.iterdir()] == ["a"]

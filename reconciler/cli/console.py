@@ -10,6 +10,7 @@ from reconciler.exits import Exit
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
 if TYPE_CHECKING:
+    from logging import LogRecord
     from typing import TextIO
 
     from reconciler.diagnostics import Diagnostic
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
     from reconciler.views.text import Painter
 
 
+LOG_LEVELS = {"trace": "DEBUG", "off": "CRITICAL", "warn": "WARNING"}
+"""What RECONCILER_LOG may say besides the levels of `--log-level`, as Terraform's variable does."""
+
+
 class Console:
-    """Results go to stdout, messages and progress to stderr; secrets to neither."""
+    """Results go to stdout, messages and progress to stderr; secrets to neither.
+
+    Whatever is printed or logged passes `clean`, so that neither a secret nor a text that
+    commands a terminal or a CI runner gets by where somebody forgot about it.
+    """
 
     def __init__(
         self, environ: Mapping[str, str], out: TextIO | None = None, err: TextIO | None = None
@@ -38,21 +47,41 @@ class Console:
         quiet = any(self.environ.get(name) for name in ("NO_COLOR", "CI"))
         self.color = color and not quiet and self.out.isatty()
         if log_level != "warning":
-            import logging
-
-            logging.basicConfig(
-                stream=self.err,
-                level=log_level.upper(),
-                format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            )
+            self._log(LOG_LEVELS.get(log_level, log_level.upper()))
 
     def guard(self, redactor: Redactor) -> None:
         """Keep every secret value that was resolved out of messages and logs."""
+        self.redactor = redactor
+        # Also where nobody asked for a log: a library's warning would go to stderr as it is.
+        self._log("")
+
+    def _log(self, level: str) -> None:
+        """Have everything that is logged go to stderr by way of `clean`."""
         import logging
 
-        self.redactor = redactor
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(redactor)
+        console = self
+
+        class Clean(logging.Formatter):
+            def formatMessage(self, record: LogRecord) -> str:  # noqa: N802 (logging's name)
+                from reconciler.views.words import visible
+
+                record.message = visible(console.clean(record.message), 2000)
+                return super().formatMessage(record)
+
+            def format(self, record: LogRecord) -> str:
+                return console.clean(super().format(record))
+
+        root = logging.getLogger()
+        if not root.handlers:
+            handler = logging.StreamHandler(self.err)
+            handler.setFormatter(Clean("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            root.addHandler(handler)
+        if level in logging.getLevelNamesMapping():
+            root.setLevel(level)
+        elif level:
+            self.say(
+                f"warning: {level.lower()} is no log level; debug, info, warning and error are"
+            )
 
     @property
     def interactive(self) -> bool:
@@ -76,14 +105,22 @@ class Console:
             self.print(line)
 
     def write(self, data: bytes) -> None:
-        """Write a piece of a result that is ASCII already."""
-        self.out.write(data.decode("ascii"))
+        """Write a piece of JSON, which is ASCII.
+
+        A CI runner looks for `##[` anywhere in a line, so no two of them stand together.
+        """
+        self.out.write(data.decode("ascii").replace("##", "#\\u0023"))
 
     def json(self, value: object) -> None:
         """Print one JSON value on one line."""
         from reconciler.values import canonical
 
         self.write(canonical(value) + b"\n")
+
+    def commands(self, lines: Iterable[str]) -> None:
+        """Print commands for a CI runner; only here does a line begin as they do."""
+        for line in lines:
+            self.out.write(f"::{self.clean(line)}\n")
 
     def say(self, text: str) -> None:
         """Say something that is no result."""
@@ -109,7 +146,7 @@ class Console:
                 hint=f"pass {flag} if you mean it",
             )
         self.out.flush()
-        self.err.write(f"{question}\n  Only 'yes' is accepted: ")
+        self.err.write(f"{self.clean(question)}\n  Only 'yes' is accepted: ")
         self.err.flush()
         return sys.stdin.readline().strip() == "yes"
 
@@ -137,12 +174,12 @@ class Console:
         if isinstance(problem, OSError):
             place = f"{problem.filename}: " if problem.filename else ""
             self.say(
-                f"error: {place}{problem.strerror or problem}\n"
+                f"error: {self._line(f'{place}{problem.strerror or problem}')}\n"
                 "    hint: repair the cause and run it again; what was recorded is safe"
             )
             return Exit.ERROR
         self.say(
-            f"error: internal error: {type(problem).__name__}: {problem}\n"
+            f"error: internal error: {type(problem).__name__}: {self._line(str(problem))}\n"
             "    hint: this is a bug in reconciler; --log-level debug shows where. Nothing "
             "is lost: the next apply settles what was under way"
         )
@@ -156,5 +193,17 @@ class Console:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def clean(self, text: str) -> str:
-        """Return the text without any secret that was resolved."""
-        return self.redactor.redact(text) if self.redactor else text
+        """Return the text without any secret that was resolved, and as harmless lines."""
+        if self.redactor:
+            text = self.redactor.redact(text)
+        if text.isprintable() and "::" not in text and "##" not in text:
+            return text
+        from reconciler.views.words import harmless
+
+        return harmless(text, colours=self.color)
+
+    def _line(self, text: str) -> str:
+        """Return a text that nobody has looked at yet as one line, cleaned before it is cut."""
+        from reconciler.views.words import visible
+
+        return visible(self.clean(text), 2000)

@@ -77,6 +77,7 @@ _IGNORE = f"""\
 def run(arguments: Namespace, console: Console) -> int:
     """Write the files; refuse to overwrite any of them."""
     from reconciler.config import schema_text
+    from reconciler.files import OWN, private_folder
 
     root = Path(arguments.chdir)
     files = {
@@ -100,6 +101,8 @@ def run(arguments: Namespace, console: Console) -> int:
         if name == ".gitignore" and path.exists():
             console.say(f"kept {name}; make sure that it ignores .reconciler/state.db")
             continue
+        if name.startswith(OWN):
+            private_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         console.print(f"wrote {name}")

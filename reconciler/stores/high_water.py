@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from reconciler.errors import StateError
+from reconciler.files import replace_private
 from reconciler.values import canonical, loads
 
 _LIMIT = 4096
@@ -55,19 +54,12 @@ def write_mark(path: Path, mark: Mark) -> None:
     Raises OSError; the former mark is then still in place.
     """
     place = beside(path)
-    fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     body = canonical({"digest": mark.digest.hex(), "lineage": mark.lineage, "serial": mark.serial})
+    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(body + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, place)
-    except BaseException:
-        with suppress(OSError):
-            fresh.unlink()
-        raise
-    sync_folder(place.parent)
+        replace_private(folder, place.name, [body, b"\n"])
+    finally:
+        os.close(folder)
 
 
 def sync_folder(folder: Path) -> None:
