@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from reconciler.accounts import Address, Observed, flatten, split, unflatten
+from reconciler.accounts import Address, Document, Observed, flatten, owned, split, unflatten
 from reconciler.changes import (
     Action,
     Adopt,
@@ -200,7 +200,8 @@ def _created(link: Link, action: Create, outcome: Outcome, *, coming: bool) -> C
     if outcome.result is Result.CONFIRMED:
         return Carried(outcome, made(link, action))
     if REGISTERED in outcome.done:
-        return Carried(outcome, made(link, _less(action, outcome.done)))
+        record = made(link, _less(action, outcome.done))
+        return Carried(outcome, _owing(record, json.loads(action.document)))
     return Carried(outcome)
 
 
@@ -270,13 +271,24 @@ def made(link: Link, action: Create, *, seen: Observed | None = None) -> Record:
         and (seen is None or not at_vendor(path) or _is_held(seen, path, value))
     }
     token = document.get("token") if seen is None else None
-    return Record(
+    record = Record(
         action.address,
         unflatten(held) | ({"token": token} if token else {}),
         banned=False,
         token_key=link.tokens.key(action.address, token) if token else "",
         waiting=waiting,
     )
+    return _owing(record, document)
+
+
+def _owing(record: Record, document: Document) -> Record:
+    """Return the record with what a create has yet to set of sections that are then left alone.
+
+    Without that they would be taken for the user's already, and nobody would ever set them.
+    """
+    held = flatten(record.document)
+    due = {p for p in flatten(document) if at_vendor(p) and not owned(document, p)} - held.keys()
+    return replace(record, waiting=tuple(sorted({*record.waiting, *due})))
 
 
 def awaiting_ban(record: Record) -> Record:

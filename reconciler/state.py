@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from reconciler.accounts import Address, Document, Observed, encode, flatten
+from reconciler.accounts import Address, Document, Observed, encode, flatten, owned
 from reconciler.changes import Action, Create, Kind, carried_out
 from reconciler.values import digest
 
@@ -106,7 +106,7 @@ class Record:
             and all(
                 self.current(path) == value
                 for path, value in applied.items()
-                if path.startswith(("profile.", "configuration."))
+                if path.startswith(("profile.", "configuration.")) and owned(self.document, path)
             )
         )
 
@@ -128,6 +128,7 @@ class Record:
             if token
             else None,
             "labels": dict(document.get("labels", {})),
+            "manage": dict(document.get("manage", {})),
             "protected": document.get("protected"),
             "on_absent": document.get("on_absent"),
             "updated_at": self.updated_at,
@@ -147,6 +148,7 @@ class Record:
                 ("profile", attributes["profile"]),
                 ("configuration", attributes["configuration"]),
                 ("labels", shape.get("labels", {})),
+                ("manage", shape.get("manage", {})),
             )
             if section
         }
@@ -194,7 +196,7 @@ class Intent:
 
     `action` is the action's plan-file JSON (references, never secrets). `known_absent` says that
     the vendor was asked just before and did not know the account, so that a create found there
-    later is ours.
+    later is ours. `at` is when it was written down (RFC 3339 UTC); the store knows.
     """
 
     id: str
@@ -203,6 +205,7 @@ class Intent:
     action: Mapping[str, Any]
     known_absent: bool = False
     status: Status = Status.INTENT
+    at: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,18 @@ def account(
     id="bot", *, file="accounts/a.yaml", line=3, adopt=False, once=(), provider="cn", **document
 ):
     """Return a desired account; `document` holds its canonical sections."""
+    if once:
+        document = {**document, "manage": dict.fromkeys(once, "on_create")}
     data = encode(document)
     return Account(where(id, provider), data, digest(data), file, line, adopt, tuple(once))
 
 
 def record(id="bot", *, provider="cn", banned=None, **facts):
     """Return a record; sections of the document and facts of the record are told apart by name."""
-    names = ("profile", "configuration", "labels", "ban", "token", "protected", "on_absent")
+    names = (
+        *("profile", "configuration", "labels", "manage"),
+        *("ban", "token", "protected", "on_absent"),
+    )
     document = {name: facts.pop(name) for name in names if name in facts}
     held = "ban" in document if banned is None else banned
     return Record(where(id, provider), document, held, **{"version": 4, **facts})

@@ -144,7 +144,7 @@ class World:
 
     def run(self):
         """Do what one `apply` does: settle, plan, carry out. Returns its events."""
-        events = list(settle(self.store, self.store, self.shop.links))
+        events = list(settle(self.store, self.store, self.shop.links, "2027-01-15T08:00:00Z"))
         return events + self.shop.apply(self.plan())
 
     def restart(self):

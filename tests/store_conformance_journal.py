@@ -7,6 +7,7 @@ from store_conformance import StoreFixtures, holder, intent, record, run, seen, 
 
 from reconciler.errors import StateError
 from reconciler.state import Settlement, Status
+from reconciler.values import to_moment
 
 
 class JournalConformance(StoreFixtures):
@@ -22,6 +23,7 @@ class JournalConformance(StoreFixtures):
             writer.intend(intents[:1])
             writer.intend(intents[1:])
         assert filled.unresolved() == tuple(intents)
+        assert all(to_moment(one.at) for one in filled.unresolved())
         assert filled.identity().serial == 1
 
     @pytest.mark.parametrize("status", [Status.CONFIRMED, Status.REJECTED, Status.NOT_SENT])

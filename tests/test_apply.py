@@ -143,7 +143,7 @@ class TestLookBeforeABan:
         assert one.store.record("b").banned is banned
 
     def test_a_field_changed_behind_the_back_stops_its_account(self):
-        """An update beside the ban finds another value than it was planned from: neither is done."""
+        """An update beside the ban finds a value it was not planned from: neither is done."""
         one = shop(record("b", profile={"name": "A"}), record("c"))
         one.vendor.put("b", profile={"name": "Eve"})
         one.vendor.put("c")
@@ -224,18 +224,12 @@ class TestLostReplies:
         one = shop(record("b"))
         one.vendor.put("b")
         one.vendor.fault = lambda request: (
-            "after"
-            if request.mutates
-            else "broken"
-            if 0 < len(one.vendor.mutations) < 3
-            else None
+            "after" if request.mutates else "broken" if 0 < len(one.vendor.mutations) < 3 else None
         )
         events = one.apply(planned([account("b", ban={})], one.store))
         (failed,) = kinds(events, Errored)
         assert failed.in_doubt
-        assert kinds(events, Settled) == [
-            Settled(where("b"), failed.action.kind, True, "run-1")
-        ]
+        assert kinds(events, Settled) == [Settled(where("b"), failed.action.kind, True, "run-1")]
         assert summary(events).applied == {"block": 1}
         assert summary(events).complete
         assert one.store.record("b").banned
@@ -523,6 +517,27 @@ class TestBans:
         one.apply(planned([account("a", ban={})], one.store))
         assert one.vendor.accounts["a"]["kicks"] == []
         assert not one.vendor.accounts["a"]["enabled"]
+
+    def test_a_doubt_about_something_else_spares_nobody_the_kick(self):
+        """An update that is in doubt has ended no session, so a ban planned now does."""
+        one = shop(record("a", profile=A))
+        one.vendor.put("a", profile=A)
+        plan = planned([account("a", profile=B)], one.store)
+        one.store.intend([Intent("old", "run-0", where("a"), to_json(plan.actions[0]))])
+        one.apply(planned([account("a", profile=A, ban={})], one.store))
+        assert len(one.vendor.accounts["a"]["kicks"]) == 1
+
+    def test_an_older_doubt_is_none_of_this_runs_actions(self):
+        """What an earlier run left behind is settled at the end, and no count of this run."""
+        one = shop(record("a", profile=A), record("b", profile=A))
+        for id in "ab":
+            one.vendor.put(id, profile=A)
+        old = planned([account("a", profile=B), account("b", profile=A)], one.store)
+        one.store.intend([Intent("old", "run-0", where("a"), to_json(old.actions[0]))])
+        plan = planned([account("a", profile=A), account("b", profile=B)], one.store)
+        *events, summary = one.apply(plan)
+        assert [(e.address, e.held) for e in kinds(events, Settled)] == [(where("a"), False)]
+        assert (dict(summary.applied), summary.failed) == ({"update": 1}, 0)
 
     def test_unblock_then_update_is_one_way_through(self):
         """Lifting a ban and changing the profile succeed in one run, in this order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from core_accounts import TOKEN, account, planned, record, where
 from core_store import Memory
@@ -13,6 +15,7 @@ from reconciler.settle import settle
 from reconciler.state import Intent, Status
 
 A, B = {"name": "A"}, {"name": "B"}
+SENT, SOON, LATER = (f"2027-01-15T08:{minute}:00Z" for minute in ("00", "09", "30"))
 
 
 def doubtful(desired, *records, absent=True):
@@ -35,7 +38,7 @@ def doubtful(desired, *records, absent=True):
 
 
 def settled(one):
-    return [(str(e.kind), e.held) for e in settle(one.store, one.store, one.links)]
+    return [(str(e.kind), e.held) for e in settle(one.store, one.store, one.links, LATER)]
 
 
 class TestFound:
@@ -43,8 +46,8 @@ class TestFound:
         """Absent before, intent written, there now: it is recorded as created."""
         one = doubtful([account("a", profile=A, labels={"t": "x"})])
         one.vendor.put("a", profile=A)
-        assert list(settle(one.store, one.store, one.links)) == [
-            Settled(where("a"), Kind.CREATE, True)
+        assert list(settle(one.store, one.store, one.links, LATER)) == [
+            Settled(where("a"), Kind.CREATE, True, "run-0")
         ]
         assert one.store.record("a").document == {"profile": A, "labels": {"t": "x"}}
         assert one.store.status("create", "a") is Status.CONFIRMED
@@ -72,14 +75,78 @@ class TestFound:
         assert settled(one) == [("create", True), ("block", False)]
         assert [str(a.kind) for a in planned([mine], one.store).actions] == ["block"]
 
-    def test_another_runs_token_has_no_fingerprint(self):
-        """What a token resolves to now is not what was sent then, so it is not claimed."""
+    def test_another_runs_token_is_set_again(self):
+        """A token cannot be seen, so it is not claimed: the next plan sets it once more."""
         one = doubtful([account("a", token=TOKEN)])
         one.vendor.put("a")
         one.vendor.secrets["env:IM_TOKEN_BOT"] = "changed since"
         assert settled(one) == [("create", True)]
-        assert one.store.record("a").token_key == ""
-        assert one.store.record("a").document == {"token": TOKEN}
+        assert one.store.record("a").document == {}
+        (update,) = planned([account("a", token=TOKEN)], one.store).actions
+        assert [change.path for change in update.changes] == ["token"]
+
+    @pytest.mark.parametrize(("now", "left"), [(SOON, ["create"]), (LATER, [])])
+    def test_a_create_that_may_still_arrive_stays_in_doubt(self, now, left):
+        """Not found a moment after it was sent proves nothing; ten minutes after, it does."""
+        one = doubtful([account("a", profile=A)])
+        one.store.intents["old-0"] = replace(one.store.intents["old-0"], at=SENT)
+        one.store.ends["old-0"] = one.store.intents["old-0"]
+        list(settle(one.store, one.store, one.links, now))
+        assert one.store.open_intents("a") == left
+
+    def test_a_create_that_arrives_late_is_ours(self):
+        """Carried out just before the next run asks for the same: it is no stranger."""
+        mine = account("a", profile=B, token=TOKEN)
+        one = doubtful([account("a", profile=A)])
+        one.vendor.secrets["env:IM_TOKEN_BOT"] = "t"
+        plan = planned([mine], one.store)
+
+        def arrives(request):
+            if request.api == "create" and "a" not in one.vendor.accounts:
+                one.vendor.put("a", profile=A, token="old")
+
+        one.vendor.watch = arrives
+        one.apply(plan)
+        assert one.vendor.accounts["a"]["profile"]["name"] == "B"
+        assert one.vendor.accounts["a"]["token"] == "t"
+        assert one.store.record("a").document == {"profile": B, "token": TOKEN}
+        assert one.store.unresolved() == ()
+
+    def test_a_record_that_moved_on_is_not_put_back(self):
+        """What a later run recorded outlives the older create that is found at last."""
+        one = doubtful([account("a", profile=A)])
+        one.store._keep(record("a", profile=A, ban={"reason": "x"}, run="run-9"))
+        one.vendor.put("a", profile=A, banned=True)
+        assert settled(one) == [("create", True)]
+        assert one.store.record("a").document == {"profile": A, "ban": {"reason": "x"}}
+        assert one.store.record("a").banned
+
+    def test_labels_of_an_older_doubt_do_not_come_back(self):
+        """Of a record that another run changed since, only what is seen is taken over."""
+        one = doubtful([account("a", profile=B, labels={"t": "old"})], record("a", profile=A))
+        one.store._keep(record("a", profile=A, labels={"t": "new"}, version=5, run="run-9"))
+        one.vendor.put("a", profile=B)
+        assert settled(one) == [("update", True)]
+        assert one.store.record("a").document == {"profile": B, "labels": {"t": "new"}}
+
+    def test_what_is_partly_done_is_recorded_as_seen(self):
+        """A name that is held is not planned again, nor forgotten when the YAML goes back."""
+        one = doubtful([account("a", profile=B, token=TOKEN)], record("a", profile=A))
+        one.vendor.put("a", profile=B)
+        assert settled(one) == [("update", False)]
+        (again,) = planned([account("a", profile=B, token=TOKEN)], one.store).actions
+        assert [change.path for change in again.changes] == ["token"]
+        (back,) = planned([account("a", profile=A)], one.store).actions
+        assert [(c.path, c.before, c.after) for c in back.changes] == [("profile.name", "B", "A")]
+
+    def test_a_token_in_doubt_is_set_again_when_the_yaml_goes_back(self):
+        """Nobody knows which of the two the vendor holds, so the desired one is asked for."""
+        new = {**TOKEN, "version": 2}
+        one = doubtful([account("a", token=new)], record("a", token=TOKEN))
+        one.vendor.put("a", token="either")
+        assert settled(one) == [("update", False)]
+        (back,) = planned([account("a", token=TOKEN)], one.store).actions
+        assert [change.path for change in back.changes] == ["token"]
 
 
 class TestNotFound:
@@ -89,11 +156,11 @@ class TestNotFound:
             (account("a", ban={}), record("a"), {"banned": False}),
             (account("a"), record("a", ban={}), {"banned": True}),
             (account("a", profile=B), record("a", profile=A), {"profile": A}),
-            (account("a", profile=B, token=TOKEN), record("a", profile=A), {"profile": B}),
+            (account("a", profile=A, token=TOKEN), record("a", profile=A), {"profile": A}),
         ],
     )
     def test_what_is_not_there_or_cannot_be_read_is_planned_again(self, desired, held, vendor):
-        """The record stays as it was, nothing is sent, and the plan is the same again."""
+        """Nothing is sent, and the plan is the same again."""
         one = doubtful([desired], held)
         one.vendor.put("a", **vendor)
         before = [(a.kind, a.changes) for a in planned([desired], one.store).actions]

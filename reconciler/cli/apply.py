@@ -12,13 +12,14 @@ from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.changes import Plan, calls_vendor
 from reconciler.cli.console import Console
+from reconciler.cli.formats import show_plan
 from reconciler.cli.interrupt import interruptible
-from reconciler.cli.plan import judge, make, refused, show
+from reconciler.cli.plan import judge, make, refused
 from reconciler.cli.progress import Reporter
 from reconciler.cli.session import Session, allowed, monotonic, new_id, now, seconds
 from reconciler.cli.show import load
 from reconciler.diagnostics import Diagnostic
-from reconciler.errors import Refused, Stale, UsageError
+from reconciler.errors import ConfigError, Refused, Stale, UsageError
 from reconciler.events import Event, Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
@@ -27,9 +28,16 @@ from reconciler.settle import settle
 from reconciler.state import Run, Writer
 from reconciler.values import to_text
 
+_UNMERGED = (
+    ("GITHUB_EVENT_NAME", ("pull_request", "pull_request_target")),
+    ("CI_PIPELINE_SOURCE", ("merge_request_event", "external_pull_request_event")),
+)
+"""What CI services call a run for changes that nobody has merged."""
+
 
 def run(arguments: Namespace, console: Console) -> int:
     """Apply a plan file, or plan and apply."""
+    _refuse_unmerged(console.environ)
     # `--allow block=3 plan.json`: the file is not one of the counts.
     if arguments.planfile is None and arguments.allow and "=" not in arguments.allow[-1]:
         arguments.planfile = arguments.allow.pop()
@@ -58,6 +66,18 @@ def run(arguments: Namespace, console: Console) -> int:
             reporter.tell(Waiting(held))
         with session.store.lock(holder, patience) as writer:
             return _Applying(session, arguments, console, reporter, writer, allow).run(saved)
+
+
+def _refuse_unmerged(environ: Mapping[str, str]) -> None:
+    """Raise for a pull request: whoever opens one would hold the vendor's credentials."""
+    for name, events in _UNMERGED:
+        if environ.get(name) in events:
+            raise ConfigError.of(
+                "unmerged",
+                "apply does not run for changes that are not merged",
+                detail=f"{name} is {environ[name]}, so this is the run of a pull request.",
+                hint="plan here; apply in a run for a push to the protected branch",
+            )
 
 
 class _Applying:
@@ -113,7 +133,7 @@ class _Applying:
             for finding in findings:
                 self.reporter.tell(Noted(finding))
         elif told:
-            show(planned, judged, "text", self.console)
+            show_plan(planned, judged, "text", self.console)
         if refused(planned, judged):
             if not self.reporter.json:
                 self.console.findings(self.session.warnings)
@@ -131,8 +151,12 @@ class _Applying:
         names = {split(intent.address)[0] for intent in doubts} & self.session.workspace.apps.keys()
         self.session.same_apps(self.session.store, names)
         self.writer.begin(self.session.run("settle"))
-        links = self.session.links(names, check=self.writer.check)
-        for event in settle(self.session.store, self.writer, links):
+        fields = (
+            (intent.address, [change["path"] for change in intent.action["changes"]])
+            for intent in doubts
+        )
+        links = self.session.links(names, fields=fields, check=self.writer.check)
+        for event in settle(self.session.store, self.writer, links, to_text(now())):
             self.reporter.tell(event)
         return True
 
@@ -155,7 +179,13 @@ class _Applying:
         self.writer.begin(run)
         if apps:
             self.writer.bind(apps)
-        links = self.session.links(names, check=self.writer.check, report=self.reporter.tell)
+        fields = (
+            (action.address, (change.path for change in action.changes))
+            for action in planned.actions
+        )
+        links = self.session.links(
+            names, fields=fields, check=self.writer.check, report=self.reporter.tell
+        )
         summary = Summary()
         with interruptible(self.stop, self.session.transports, self.console):
             for event in self._events(planned, run, links):

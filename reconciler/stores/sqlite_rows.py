@@ -199,5 +199,5 @@ def to_run(row: Row) -> Run:
 
 def to_intent(cells: Sequence[Any]) -> Intent:
     """Return the intent of the opened cells of a journal row."""
-    _, id, run, _, address, action, known_absent, status, *_ = cells
-    return Intent(id, run, Address(address), json.loads(action), bool(known_absent), Status(status))
+    _, id, run, _, address, action, absent, status, _, _, at, _ = cells
+    return Intent(id, run, Address(address), json.loads(action), bool(absent), Status(status), at)
