@@ -89,12 +89,16 @@ def _decide(
 ) -> _Decided:
     settlements: list[Settlement] = []
     events: list[Settled] = []
+    coming: set[Address] = set()
     for intent in intents:
         seen = sights.get(intent.address)
         if seen is None:
             continue
         action, record = from_json(intent.action), records.get(intent.address)
         if isinstance(action, Create) and _may_come(intent, seen, now):
+            coming.add(intent.address)
+        if intent.address in coming:
+            # What was to follow the create stays with it: should that come, so does its ban.
             continue
         if record and seen.exists and isinstance(action, Block | Unblock) and seen.banned is None:
             # Whether a ban that cannot be read took effect stays in doubt, until a plan asks for
@@ -109,7 +113,9 @@ def _decide(
                 other.address == intent.address and other.action["action"] == Kind.BLOCK
                 for other in intents
             )
-            if held and isinstance(action, Create) and record is None and banned:
+            # Several runs may have asked for it: each of them found the version that there was.
+            fresh = record is None or record.version == action.version
+            if held and isinstance(action, Create) and fresh and banned:
                 found = awaiting_ban(found)
             records[intent.address] = found
         message = "found done by reading" if held else "found not done by reading"

@@ -246,3 +246,35 @@ def test_a_run_settles_before_it_ends_and_the_next_one_goes_on():
     assert events[-1].complete
     assert one.vendor.creates == {}
     assert planned([mine], one.store).actions == ()
+
+
+class TestSeveralRuns:
+    """One account asked for by several runs, none of which saw the end of it."""
+
+    @staticmethod
+    def twice():
+        """Return a shop in whose store two runs left the create and the ban of one account."""
+        one = doubtful([account("a", profile=A, ban={"reason": "x"})])
+        again = [
+            replace(intent, id=f"again-{n}", run="run-1")
+            for n, intent in enumerate(one.store.unresolved())
+        ]
+        one.store.intend(again)
+        return one
+
+    def test_its_ban_still_belongs_to_the_create(self):
+        """Found without its ban, the account waits for it, so no limit counts that ban."""
+        one = self.twice()
+        one.vendor.put("a", profile=A)
+        settled(one)
+        assert one.store.record("a").waiting == ("banned",)
+
+    def test_a_ban_stays_in_doubt_with_its_create(self):
+        """While the create may yet come, the ban that was to follow it is not forgotten."""
+        one = doubtful([account("a", profile=A, ban={"reason": "x"})])
+        one.store.intend(
+            [replace(i, id=f"new-{n}", at=SENT) for n, i in enumerate(one.store.unresolved())]
+        )
+        list(settle(one.store, one.store, one.links, SOON))
+        left = {i.id: i.action["action"] for i in one.store.unresolved()}
+        assert {"new-0": "create", "new-1": "block"}.items() <= left.items()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,38 @@ if TYPE_CHECKING:
     from reconciler.transport import Transport
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def leaving(transports: Sequence[Transport]) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt, and do not wait for what is being read.
+
+    What is not committed is undone and the lock given up on the way out; a second one leaves at
+    once, and the lock of a process that is gone is free.
+    """
+    left = threading.Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        if left.is_set():
+            os._exit(Exit.INTERRUPTED)
+        left.set()
+        for transport in transports:
+            transport.stop()
+        raise KeyboardInterrupt
+
+    with _handling(leave):
+        yield
+
+
 @contextmanager
 def interruptible(
     stop: threading.Event, transports: Sequence[Transport], console: Console
 ) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a wish to stop, and a second one into leaving at once."""
+    """Turn SIGINT and SIGTERM into a wish to stop, and a second one into leaving at once.
+
+    For the time in which calls are under way whose outcomes are to be recorded.
+    """
 
     def stopping(_signal: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -29,11 +56,23 @@ def interruptible(
         stop.set()
         for transport in transports:
             transport.stop()
-        console.say("Interrupted: finishing what is in flight; once more leaves now.")
+        # It may have come in the middle of a line, or after the other end of the pipe has gone.
+        with suppress(RuntimeError, OSError):
+            console.say("Interrupted: finishing what is in flight; once more leaves now.")
 
-    before = {number: signal.signal(number, stopping) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handling(stopping):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have signals handled so for a time; other than in the main thread they are not ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

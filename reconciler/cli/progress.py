@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.changes import Plan
 from reconciler.cli.session import now
-from reconciler.events import Completed, Errored, Event, Skipped, Started, Summary
+from reconciler.events import Completed, Errored, Event, Skipped, Split, Started, Summary
 from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text
@@ -33,6 +33,7 @@ class Reporter:
         self.json = json
         self._total = self._ended = self._failed = 0
         self._skipped: Counter[str] = Counter()
+        self._splits: list[Split] = []
         self._began = self._said = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
@@ -64,6 +65,9 @@ class Reporter:
             return
         if isinstance(happened, Started):
             return
+        if isinstance(happened, Split):
+            self._splits.append(happened)
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=self._ended, failed=self._failed)
         quiet = self._total > SPOKEN and (
@@ -89,6 +93,11 @@ class Reporter:
             self._bar.stop()
         for because, count in self._skipped.items():
             self.console.say(f"  {number(count, 'action')} skipped: {visible(because)}")
+        for one in self._splits[:SPOKEN]:
+            self.console.print(text.event(one) or "")
+        if len(self._splits) > SPOKEN:
+            more = f"{len(self._splits) - SPOKEN:,} more are done in some of their apps only"
+            self.console.print(f"{more}; run apply again, they go first")
         line = text.event(summary) or ""
         if self.json:
             self._line(shapes.event(summary), line)
@@ -133,6 +142,6 @@ def _bar() -> Any:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failed]} failed"),
-        console=RichConsole(stderr=True, markup=False, highlight=False),
+        console=RichConsole(stderr=True, markup=False, highlight=False, emoji=False),
         transient=True,
     )

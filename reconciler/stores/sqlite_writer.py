@@ -14,8 +14,9 @@ from typing import TypeAlias, TypeVar
 from reconciler.accounts import Address
 from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
-from reconciler.stores.high_water import Mark, write_mark
+from reconciler.stores.high_water import Mark, read_mark, write_mark
 from reconciler.stores.sqlite_file import SqliteFile, told
+from reconciler.stores.sqlite_history import Hide, rewrite, vacuum
 from reconciler.stores.sqlite_lock import Lease, clear, read_lock
 from reconciler.stores.sqlite_migrate import transaction
 from reconciler.stores.sqlite_rows import (
@@ -78,7 +79,6 @@ class SqliteWriter:
         self._moved = moved
         self._mutex = threading.Lock()
         self._run = ""
-        self._wrote = False
 
     def check(self) -> None:
         """Raise `Locked` if the lock is lost; the disk is asked only when the heartbeat is late."""
@@ -203,6 +203,28 @@ class SqliteWriter:
             add_journal(self._connection, rows)
             write_meta(self._connection, replace(meta, told=done))
 
+    def erase(self, address: Address, record: Record | None, hide: Hide) -> int:
+        """Rewrite record and journal of an account, then the file without what stood there.
+
+        Raises StateError while an action is in doubt, and where the old pages are still read.
+        """
+        with told(self._file.path), self._mutex:
+            self._connection.execute("PRAGMA secure_delete = ON")
+        with self._write(self._run) as meta:
+            at = self._now()
+            meta, changed = rewrite(self._connection, meta, address, hide)
+            if record is not None:
+                meta, _ = self._put(meta, {address: record}, at)
+            shape = canonical({"action": "erase", "version": meta.serial})
+            row = told_row(
+                next_seq(self._connection), self._run, self._lease.fence, address, shape, at
+            )
+            add_journal(self._connection, [row])
+            write_meta(self._connection, replace(meta, told=meta.told + number(row[-1])))
+        with told(self._file.path), self._mutex:
+            vacuum(self._connection)
+        return changed
+
     def release(self) -> None:
         """Stop the heartbeat, keep the high-water mark and give up the lock if it is still ours.
 
@@ -226,8 +248,10 @@ class SqliteWriter:
 
     def _keep_mark(self) -> None:
         meta = read_meta(self._connection)
-        if self._wrote and meta.lineage:
-            write_mark(self._file.path, Mark(meta.lineage, meta.serial, meta.tip))
+        mark = Mark(meta.lineage, meta.serial, meta.tip)
+        # A run that was killed before it could keep its mark left this to the next.
+        if meta.lineage and mark != read_mark(self._file.path):
+            write_mark(self._file.path, mark)
 
     def _now(self) -> str:
         return moment(self._clock())
@@ -249,7 +273,6 @@ class SqliteWriter:
                     lineage = lineage or str(uuid.uuid4())
                     meta = replace(meta, lineage=lineage, tip=digest(lineage.encode()))
                 yield meta
-            self._wrote = True
             self._moved()
             if first:
                 self._keep_mark()

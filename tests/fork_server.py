@@ -1,0 +1,263 @@
+"""A server of command-line processes: forked when all is imported, they end where they are told.
+
+Run as a script. Every line on stdin is one order in JSON, every line on stdout its answer. What a
+process does before it ends is the product's own code: a point only wraps a function of it.
+"""
+
+from __future__ import annotations
+
+import encodings.idna
+import itertools
+import json
+import os
+import resource
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+import yaml
+
+import reconciler.cli.apply as applying
+import reconciler.files as files
+import reconciler.settle as settling
+import reconciler.stores.sqlite as store
+import reconciler.stores.sqlite_file as sqlite_file
+import reconciler.stores.sqlite_lock as locks
+import reconciler.stores.sqlite_writer as writers
+import reconciler.transport as transport
+import reconciler.transport.wire as wire
+from reconciler.__main__ import main
+from reconciler.cli import run, show
+
+LOADED = (encodings.idna, httpcore, httpx, sqlite3, yaml, show)
+"""What a command imports when it needs it, imported here once for all."""
+
+WORKSPACE = """\
+version: 1
+workspace: warm
+providers:
+  app:
+    type: yunxin
+    endpoint: http://127.0.0.1:9
+    credentials: {app_key: env:APP_KEY, app_secret: env:APP_SECRET}
+"""
+
+Act = Callable[[], None]
+
+
+class Nth:
+    """Does something at the n-th call of all threads together, and nothing at the others."""
+
+    def __init__(self, n: int, act: Act) -> None:
+        self._calls, self._n, self._act = itertools.count(1), n, act
+
+    def __call__(self) -> None:
+        if next(self._calls) == self._n:
+            self._act()
+
+
+def before(owner: Any, name: str, reached: Act) -> None:
+    """Reach the point whenever the function is about to run."""
+    inner = getattr(owner, name)
+
+    def wrapped(*args: Any, **more: Any) -> Any:
+        reached()
+        return inner(*args, **more)
+
+    setattr(owner, name, wrapped)
+
+
+def after(owner: Any, name: str, reached: Act) -> None:
+    """Reach the point whenever the function has run."""
+    inner = getattr(owner, name)
+
+    def wrapped(*args: Any, **more: Any) -> Any:
+        result = inner(*args, **more)
+        reached()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+class Flight(threading.local):
+    """What the request of this thread is: does it mutate, has its body begun, was it read of."""
+
+    mutates = wrote = read = False
+
+
+FLIGHT = Flight()
+
+
+def _mutating(reached: Act, when: str) -> None:
+    """Follow mutating requests through the transport, and reach the point in or after each."""
+    ask, write, read = transport.Transport._ask, wire._Stream.write, wire._Stream.read
+
+    def asked(self: Any, request: Any) -> Any:
+        FLIGHT.mutates, FLIGHT.wrote, FLIGHT.read = request.mutates, False, False
+        answer = ask(self, request)
+        if when == "parsed" and request.mutates:
+            reached()
+        return answer
+
+    def written(self: Any, buffer: bytes, timeout: float | None = None) -> None:
+        body = FLIGHT.mutates and not buffer.startswith((b"POST ", b"PATCH "))
+        if when == "half" and body and not FLIGHT.wrote:
+            FLIGHT.wrote = True
+            write(self, buffer[: len(buffer) // 2], timeout)
+            reached()
+            write(self, buffer[len(buffer) // 2 :], timeout)
+            return
+        write(self, buffer, timeout)
+
+    def had(self: Any, most: int, timeout: float | None = None) -> bytes:
+        first, FLIGHT.read = FLIGHT.mutates and not FLIGHT.read, True
+        if first and when == "sent":
+            reached()
+        if not (first and when == "partly"):
+            return read(self, most, timeout)
+        piece = read(self, 20, timeout)
+        reached()
+        return piece
+
+    transport.Transport._ask = asked  # type: ignore[method-assign]
+    wire._Stream.write = written  # type: ignore[method-assign]
+    wire._Stream.read = had  # type: ignore[method-assign]
+
+
+Put = Callable[[Act], None]
+
+POINTS: dict[str, Put] = {
+    "C1 before the lock": lambda at: before(store.SqliteStore, "_writable", at),
+    "C2 locked": lambda at: after(store, "take", at),
+    "C3 judged": lambda at: before(applying._Applying, "_carry_out", at),
+    "C4 before the intents": lambda at: before(writers.SqliteWriter, "intend", at),
+    "C5 in the intents' transaction": lambda at: after(writers, "add_journal", at),
+    "C6 intents committed": lambda at: after(writers.SqliteWriter, "intend", at),
+    "C7 half the body sent": lambda at: _mutating(at, "half"),
+    "C8 sent": lambda at: _mutating(at, "sent"),
+    "C9 half the answer read": lambda at: _mutating(at, "partly"),
+    "C10 answer parsed": lambda at: _mutating(at, "parsed"),
+    "C11 in the outcomes' transaction": lambda at: after(writers.SqliteWriter, "_put", at),
+    "C12 outcomes committed": lambda at: after(writers.SqliteWriter, "settle", at),
+    "C13 before the high-water mark": lambda at: before(writers, "write_mark", at),
+    "C13 in the high-water mark": lambda at: before(files.os, "rename", at),
+    "C14 before the unlock": lambda at: before(writers, "clear", at),
+    "C15 unlocked": lambda at: after(writers.SqliteWriter, "release", at),
+    "C15 before the file is shrunk": lambda at: before(store, "_shrink", at),
+    "C16 before the read-back": lambda at: before(settling, "look", at),
+    "C16 read back": lambda at: after(settling, "look", at),
+    "the lock was asked for": lambda at: after(store, "take", at),
+    "planning": lambda at: before(applying, "make", at),
+    "paced": lambda at: before(transport.Pacer, "wait", at),
+}
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _failing(order: dict[str, Any]) -> Callable[..., sqlite3.Connection]:
+    """Return a connect whose n-th statement of a kind fails, before it ran or, late, after it."""
+    word, n, name, late = order["failing"]
+    calls = itertools.count(1)
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+            if not (sql.startswith(word) and next(calls) == n):
+                return super().execute(sql, *more)
+            if late:
+                super().execute(sql, *more)
+            Path(order["reached"]).touch()
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorname = name
+            raise error
+
+    return lambda *args, **how: sqlite3.connect(*args, factory=Failing, **how)
+
+
+def _waiting(order: dict[str, Any]) -> Act:
+    """Return what says that the point is reached, and then waits to be let go, 20 s at most."""
+
+    def wait() -> None:
+        Path(order["reached"]).touch()
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends and not os.path.exists(order["go"]):
+            time.sleep(0.01)
+
+    return wait
+
+
+def _become(order: dict[str, Any]) -> None:
+    """Turn this fork into the command; it never returns."""
+    code = 70
+    try:
+        for number, name in ((1, "out"), (2, "err")):
+            target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(target, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        defaults = store.SqliteStore.__init__.__kwdefaults__
+        defaults["lease"] = order.get("lease", defaults["lease"])
+        if not order.get("heartbeat", True):
+            locks.Lease._beat = lambda self: None  # type: ignore[method-assign]
+        if "failing" in order:
+            defaults["connect"] = _failing(order)
+        sqlite_file.BUSY_SECONDS = order.get("busy", sqlite_file.BUSY_SECONDS)  # type: ignore[misc]
+        transport._GRACE = order.get("grace", transport._GRACE)  # type: ignore[misc]
+        if limit := order.get("limit"):
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        if point := order.get("point"):
+            POINTS[point](Nth(order["n"], _die if order["then"] == "die" else _waiting(order)))
+        sys.argv = ["reconciler", *order["argv"]]
+        os.environ.clear()
+        os.environ.update(order["environ"])
+        main()
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _warm_up() -> None:
+    """Plan once, so that what a command imports and compiles on its way is there already."""
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        Path(folder, "reconciler.yaml").write_text(WORKSPACE)
+        Path(folder, "accounts").mkdir()
+        Path(folder, "accounts/a.yaml").write_text("accounts:\n  a: {banned: {reason: x}}\n")
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            if code := run(["--chdir", folder, "plan"], {}):
+                raise SystemExit(f"the plan of the warm-up ended with {code}")
+
+
+def serve() -> None:
+    """Start and wait for processes until stdin ends."""
+    _warm_up()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "start":
+            pid = os.fork()
+            if pid == 0:
+                _become(order)
+            told = {"pid": pid}
+        else:
+            _, status = os.waitpid(order["pid"], 0)
+            told = {"code": os.waitstatus_to_exitcode(status)}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
