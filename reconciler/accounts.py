@@ -20,7 +20,8 @@ Document: TypeAlias = Mapping[str, Any]
 `profile` and `configuration` map field to value (`profile.extension` is text, `profile.custom` a
 mapping); `ban` is the ban record, `{}` for a plain `banned: true`, missing for not banned;
 `token` is `{from|generate, sink, version}` with references only; `labels` maps text to text;
-`protected` and `on_absent` are kept because they must hold after the YAML is gone.
+`manage` maps the sections that are left to the end user once they are set to `on_create`;
+`protected`, `on_absent` and `manage` are kept because they must hold without the YAML at hand.
 """
 
 
@@ -110,7 +111,7 @@ class Observed:
         return cls(bool(shape["exists"]), shape["profile"], shape["configuration"], shape["banned"])
 
 
-SECTIONS = ("profile", "configuration", "labels")
+SECTIONS = ("profile", "configuration", "labels", "manage")
 MISSING = Observed(exists=False)
 
 
@@ -130,6 +131,11 @@ def flatten(document: Document) -> dict[str, Any]:
         if name in document:
             flat[name] = document[name]
     return flat
+
+
+def owned(document: Document, path: str) -> bool:
+    """Tell whether a field is ours: it is not once its section was set and left to the user."""
+    return path.partition(".")[0] not in document.get("manage", ())
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,9 +124,8 @@ class _Run:
                 steps = deque(Step(action, self.effects.new_id()) for action in own)
                 record = records.get(where) or Record(where, {}, banned=False)
                 doubts = self.doubts.get(where, ())
-                kicked = any(intent.action["action"] == Kind.BLOCK for intent in doubts)
                 coming = any(intent.known_absent and _creates(intent) for intent in doubts)
-                yield Unit(where, steps, record, kicked=kicked, coming=coming)
+                yield Unit(where, steps, record, kicked=_kicked(doubts), coming=coming)
 
     def work(self) -> Iterator[Event]:
         """Do what is planned, until it is done or shall stop."""
@@ -339,6 +338,17 @@ class _Run:
 
 _ALIKE = ((Kind.BLOCK, Kind.UNBLOCK), (Kind.CREATE,))
 """Kinds of which the last one done says how things are, whatever became of those before."""
+
+
+def _kicked(doubts: Sequence[Intent]) -> bool:
+    """Tell whether a block in doubt may have kicked.
+
+    One that waits for a create of its own run was not sent: that create is recorded before.
+    """
+    unmade = {intent.run for intent in doubts if _creates(intent)}
+    return any(
+        intent.action["action"] == Kind.BLOCK and intent.run not in unmade for intent in doubts
+    )
 
 
 def _creates(intent: Intent) -> bool:

@@ -61,7 +61,8 @@ class Capabilities:
 
     `fields` is keyed by path (`profile.name`, `banned`, `banned.kick`, `token`); a path that is
     missing is unsupported. `waits` lists the path prefixes that the vendor refuses while the
-    account is banned, `after_login` the paths that it refuses before an account's first login.
+    account is banned, `after_login` the paths that it refuses before an account's first login,
+    `lapses` those that may end by themselves at the vendor, if somebody set them for a time.
     `calls` lists, per kind of work (`create`, `block`, `unblock`, `read`, and for an update a
     path or its beginning), the vendor APIs that it costs one call each; `created.` before a path
     is what follows a registration that does not take the field, `banned.kick` what a kick adds to
@@ -81,6 +82,7 @@ class Capabilities:
     batch: Mapping[str, int] = field(default_factory=dict)
     waits: tuple[str, ...] = ()
     after_login: tuple[str, ...] = ()
+    lapses: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     penalty: float = 10.0
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -296,7 +296,7 @@ class Decisions:
                 if seen is not None:
                     current[path] = seen
         for path, old, new in diff(current, wanted):
-            if path.startswith(self.question.uncompared) or path.partition(".")[0] in account.once:
+            if path.startswith(self.question.uncompared) or _left(path, account, record):
                 continue
             if new is not ABSENT:
                 steady = path in applied and same(path, applied[path], new)
@@ -368,6 +368,14 @@ class Decisions:
         until = ban.get("until")
         if until and (not self.boundary or to_moment(until) < to_moment(self.boundary)):
             self.boundary = until
+
+
+def _left(path: str, account: Account, record: Record) -> bool:
+    """Tell whether a field is the user's since its section was set, or the account adopted.
+
+    One that a create did not come to set is still to come.
+    """
+    return path.partition(".")[0] in account.once and path not in record.waiting
 
 
 _BANS = frozenset({str(Kind.BLOCK), str(Kind.UNBLOCK)})

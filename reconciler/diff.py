@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reconciler.values import ABSENT
+from reconciler.values import ABSENT, canonical, is_erased, was
 
 _EXTENSION = "profile.extension"
 
@@ -26,13 +26,33 @@ def same(path: str, old: Any, new: Any) -> bool:
     """Tell whether two values of a field mean the same.
 
     `1`, `1.0` and `True` are three values. An extension that is JSON is compared by meaning, not
-    by spacing or key order.
+    by spacing or key order. An erased value is the same as the one that it was.
     """
     if isinstance(old, str | int | float | None) and isinstance(new, str | int | float | None):
         if type(old) is type(new) and old == new:
             return True
+        if is_erased(old) or is_erased(new):
+            return _was(path, old, new)
         return path == _EXTENSION and _same_json(old, new)
+    if is_erased(old) or is_erased(new):
+        return _was(path, old, new)
     return _same_tree(old, new)
+
+
+def meaning(path: str, value: Any) -> Any:
+    """Return the value that is digested where one is erased: of an extension what it means."""
+    if path == _EXTENSION:
+        try:
+            tree = json.loads(value)
+            return canonical(tree).decode() if isinstance(tree, dict | list) else value
+        except (TypeError, ValueError, RecursionError):
+            return value
+    return value
+
+
+def _was(path: str, one: Any, other: Any) -> bool:
+    mark, value = (one, other) if is_erased(one) else (other, one)
+    return not is_erased(value) and was(mark, meaning(path, value))
 
 
 def _same_json(old: Any, new: Any) -> bool:

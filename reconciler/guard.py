@@ -16,6 +16,9 @@ from reconciler.diagnostics import Diagnostic, Source, error, warning
 from reconciler.state import Reader, Record
 from reconciler.workspace import Limit, Rule
 
+NAMED = 5
+"""Actions that the finding of a rule's limit names."""
+
 LIMITED = (Kind.BLOCK, Kind.UNBLOCK, Kind.FORGET, Kind.UPDATE)
 
 
@@ -171,29 +174,27 @@ def _rules(
     records: Mapping[Address, Record],
     rules: tuple[Rule, ...],
 ) -> tuple[tuple[Diagnostic, ...], tuple[Approval, ...]]:
-    findings: list[Diagnostic] = []
+    """Judge every action by every rule, account by account; findings come rule by rule."""
+    findings: list[list[Diagnostic]] = [[] for _ in rules]
+    hits: list[list[Action]] = [[] for _ in rules]
+    for where, actions in groups.items() if rules else ():
+        record = records.get(where)
+        for action, fields in _after(actions, record):
+            for rule, found, hit in zip(rules, findings, hits, strict=True):
+                if not _matches(rule, action, fields, record):
+                    continue
+                if rule.effect in ("limit", "approval"):
+                    hit.append(action)
+                else:
+                    found.extend(_judge(rule, action, fields))
     approvals: list[Approval] = []
-    for rule in rules:
-        hits = [
-            (action, document)
-            for where, actions in groups.items()
-            for action, document in _after(actions, records.get(where))
-            if _matches(rule, action, document)
-        ]
-        match rule.effect:
-            case "approval":
-                if hits:
-                    addresses = tuple(sorted({action.address for action, _ in hits}))
-                    approvals.append(Approval(rule.id, tuple(rule.value), addresses))
-            case "limit":
-                findings.extend(_rule_limit(rule, len(hits), plan.recorded))
-            case _:
-                findings.extend(
-                    finding
-                    for action, document in hits
-                    for finding in _judge(rule, action, document)
-                )
-    return tuple(findings), tuple(approvals)
+    for rule, found, hit in zip(rules, findings, hits, strict=True):
+        if rule.effect == "limit":
+            found.extend(_rule_limit(rule, hit, plan.recorded))
+        elif hit:
+            addresses = tuple(sorted({action.address for action in hit}))
+            approvals.append(Approval(rule.id, tuple(rule.value), addresses))
+    return tuple(one for found in findings for one in found), tuple(approvals)
 
 
 def _after(
@@ -201,37 +202,57 @@ def _after(
 ) -> Iterator[tuple[Action, Mapping[str, Any]]]:
     """Yield each action with the account's fields after all of them."""
     document: Mapping[str, Any] = record.document if record else {}
+    banned = record is not None and record.is_banned
     for action in actions:
         document = carried_out(document, action)
-    ban = document.get("ban")
+        banned = {Kind.BLOCK: True, Kind.UNBLOCK: False}.get(action.kind, banned)
+    # The record of a ban that has ended stays in the document, and says nothing any more.
+    ban = document.get("ban", {}) if banned else {}
     fields = {
         **flatten(document),
-        "banned": ban is not None,
-        **{f"banned.{name}": value for name, value in (ban or {}).items()},
+        "banned": banned,
+        **{f"banned.{name}": value for name, value in ban.items()},
     }
     for action in actions:
         yield action, fields
 
 
-def _matches(rule: Rule, action: Action, fields: Mapping[str, Any]) -> bool:
+def _matches(rule: Rule, action: Action, fields: Mapping[str, Any], record: Record | None) -> bool:
     if rule.actions and action.kind not in rule.actions:
         return False
+    return all(
+        any(fnmatchcase(_shown(value), pattern) for value in _told(key, action, fields, record))
+        for key, pattern in rule.match.items()
+    )
+
+
+def _told(
+    key: str, action: Action, fields: Mapping[str, Any], record: Record | None
+) -> Iterator[Any]:
+    """Yield what a key of a match stands for: each value is tried.
+
+    What an account is (its labels, its protection) counts as recorded and as it will be, so that
+    no plan takes a label off and does at once what the label forbids. All else is as it will be.
+    """
     provider, account_id = split(action.address)
-    for key, pattern in rule.match.items():
-        if key == "path":
-            values = [change.path for change in action.changes]
-        else:
-            own = {
-                "account_id": account_id,
-                "provider": provider,
-                "address": action.address,
-                "reason": str(action.reason),
-            }
-            value = own.get(key, fields.get(key))
-            values = [] if value is None else [_shown(value)]
-        if not any(fnmatchcase(value, pattern) for value in values):
-            return False
-    return True
+    match key:
+        case "path":
+            yield from (change.path for change in action.changes)
+        case "account_id":
+            yield account_id
+        case "provider":
+            yield provider
+        case "address":
+            yield action.address
+        case "reason":
+            yield str(action.reason)
+        case _:
+            if (value := fields.get(key)) is not None:
+                yield value
+            if record and key.startswith(("labels.", "protected", "on_absent")):
+                held = flatten(record.document).get(key)
+                if held is not None:
+                    yield held
 
 
 def _shown(value: Any) -> str:
@@ -266,15 +287,22 @@ def _judge(rule: Rule, action: Action, fields: Mapping[str, Any]) -> Iterator[Di
                 )
 
 
-def _rule_limit(rule: Rule, hits: int, recorded: int) -> Iterator[Diagnostic]:
+def _rule_limit(rule: Rule, hits: list[Action], recorded: int) -> Iterator[Diagnostic]:
+    """Judge how many actions of the plan match; a share of nothing recorded bounds nothing."""
     bounds = []
     if "count" in rule.value:
         bounds.append(int(rule.value["count"]))
-    if "percent" in rule.value:
+    if "percent" in rule.value and recorded:
         bounds.append(int(recorded * rule.value["percent"] // 100))
-    if bounds and hits > min(bounds):
+    if bounds and len(hits) > min(bounds):
+        first = ", ".join(
+            f"{action.kind} of {action.address}" + (f" ({_source(action)})" if action.file else "")
+            for action in hits[:NAMED]
+        )
         yield error(
             f"rule-{rule.id}",
-            f"rule {rule.id} allows {min(bounds)} such actions, the plan holds {hits}",
-            hint="split the change, or change the rule",
+            f"rule {rule.id} allows {min(bounds)} such actions, the plan holds {len(hits)}",
+            detail=f"{'The first are ' if len(hits) > NAMED else ''}{first}.",
+            source=rule.source,
+            hint="split the change, or change the rule in a reviewed change of its own",
         )

@@ -1,4 +1,4 @@
-"""Values: canonical JSON, digests, absence, time as text, and references to secrets."""
+"""Values: canonical JSON, digests, erased values, absence, time as text, secret references."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 
@@ -68,6 +69,38 @@ def canonical(value: object) -> bytes:
 def digest(data: bytes) -> bytes:
     """Return the SHA-256 digest of the bytes (32 bytes)."""
     return hashlib.sha256(data).digest()
+
+
+ERASED: Final = re.compile(r"erased:([0-9a-f]{32}):[0-9a-f]{64}")
+"""What stands in the place of an erased value: its salt and its digest."""
+
+
+def erased(value: object, salt: bytes) -> str:
+    """Return what is kept of an erased value: enough to tell it from another, not to read it.
+
+    `salt` is 16 random bytes. The digest is slow (some 40 ms and 16 MiB) because a telephone
+    number under a fast one is found by trying them all; what is erased already stays as it is.
+    """
+    if isinstance(value, str) and is_erased(value):
+        return value
+    return _slow(canonical(value), salt)
+
+
+def is_erased(value: object) -> bool:
+    """Tell whether a value is one that `erased` made."""
+    return isinstance(value, str) and ERASED.fullmatch(value) is not None
+
+
+def was(mark: str, value: object) -> bool:
+    """Tell whether a value is the one that was erased; False for a mark that is none."""
+    found = ERASED.fullmatch(mark)
+    return found is not None and _slow(canonical(value), bytes.fromhex(found[1])) == mark
+
+
+@lru_cache(maxsize=4096)
+def _slow(data: bytes, salt: bytes) -> str:
+    told = hashlib.scrypt(data, salt=salt, n=1 << 14, r=8, p=1, dklen=32)
+    return f"erased:{salt.hex()}:{told.hex()}"
 
 
 def loads(data: bytes | str) -> object:

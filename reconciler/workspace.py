@@ -89,6 +89,18 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where drift is told: an address, which is a secret, and how the service wants it said.
+
+    `format` is empty where the address tells. `always` asks for a message also when all is well.
+    """
+
+    url: Reference
+    format: str = ""
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """A whole workspace. `root` is the absolute folder that every path in it is beneath.
 
@@ -105,3 +117,4 @@ class Workspace:
     limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     rules: tuple[Rule, ...] = ()
     adopts: tuple[str, ...] = ()
+    notify: tuple[Webhook, ...] = ()

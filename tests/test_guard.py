@@ -7,7 +7,7 @@ from core_accounts import account, planned, record
 from core_store import Memory
 
 from reconciler.changes import Kind
-from reconciler.diagnostics import Severity
+from reconciler.diagnostics import Severity, Source
 from reconciler.guard import allowed, guard, limited
 from reconciler.workspace import DEFAULT_LIMITS, Limit, Rule
 
@@ -279,6 +279,49 @@ class TestRules:
         assert errors(self.judge(self.rule("deny", "no", actions=("block",)))) == []
         flagged = self.rule("deny", "no", configuration__p2p_chat_banned="true")
         assert errors(self.judge(flagged, configuration={"p2p_chat_banned": True})) == ["rule-r1"]
+
+    @pytest.mark.parametrize(
+        ("before", "after", "hit"),
+        [("vip", None, True), ("vip", "gold", True), (None, "vip", True), (None, "gold", False)],
+    )
+    def test_a_label_counts_as_recorded_and_as_it_will_be(self, before, after, hit):
+        """No plan takes a label off and does at once what the label forbids."""
+        labels = [{"labels": {"tier": tier}} if tier else {} for tier in (before, after)]
+        rule = self.rule("deny", "no", actions=("block",), labels__tier="vip")
+        found = judge([account(ban={}, **labels[1])], Memory(record(**labels[0])), rules=[rule])
+        assert bool(errors(found)) is hit
+
+    @pytest.mark.parametrize("match", [{"banned": "true"}, {"banned.reason": "*"}])
+    def test_a_ban_that_ends_says_nothing_any_more(self, match):
+        """The record of a ban that ran out is kept, and no rule takes it for a ban."""
+        ended = {"reason": "spam", "until": "2027-01-01T00:00:00Z"}
+        store = Memory(record(ban=ended, banned=True))
+        found = judge([account(ban=ended)], store, rules=[Rule("r1", (), match, "deny", "no")])
+        assert errors(found) == []
+        standing = judge(
+            [account(ban={"reason": "x"})],
+            Memory(record()),
+            rules=[Rule("r1", (), match, "deny", "no")],
+        )
+        assert errors(standing) == ["rule-r1"]
+
+    def test_a_limit_names_actions_and_places(self):
+        """The finding stands at the rule and names the first actions with file and line."""
+        where = Source("reconciler.yaml", 9, 5)
+        rule = Rule("few", ("update",), {"account_id": "u000?"}, "limit", {"count": 1}, where)
+        store, desired = Memory(*held(12)), crowd(12, profile={"name": "B"})
+        (finding,) = judge(desired, store, rules=[rule], allow={"update": 12}).findings
+        assert finding.source == where
+        assert "allows 1 such actions, the plan holds 10" in finding.summary
+        assert finding.detail.startswith("The first are update of cn/u0000 (accounts/a.yaml:3), ")
+        assert "u0005" not in finding.detail
+
+    @pytest.mark.parametrize(("recorded", "refused"), [(0, False), (3, True), (100, False)])
+    def test_a_share_is_one_of_the_recorded_accounts(self, recorded, refused):
+        """Three of a hundred are three percent, and of no accounts there is no share."""
+        desired = [*crowd(recorded), *(account(f"new{n}") for n in range(3))]
+        rule = self.rule("limit", {"percent": 5}, actions=("create",))
+        assert bool(errors(judge(desired, Memory(*held(recorded)), rules=[rule]))) is refused
 
     def test_records_are_read_only_where_they_are_needed(self):
         """Without rules and destructive actions the guard reads no record."""

@@ -113,13 +113,39 @@ class TestThreeWay:
         held = record(
             profile=A,
             configuration={"p2p_chat_banned": False},
+            manage={"profile": "on_create"},
             observed=seen(profile={"name": "C"}),
         )
         assert changed(planned([mine], Memory(held)).actions[0]) == [
             ("configuration.p2p_chat_banned", False, True)
         ]
-        assert changed(planned([mine], Memory()).actions[0])[-1] == ("profile.name", None, "B")
-        assert told(planned([account(once=("profile",))], Memory(record(profile=A)))) == []
+        assert ("profile.name", None, "B") in changed(planned([mine], Memory()).actions[0])
+        left = record(profile=A, manage={"profile": "on_create"})
+        assert told(planned([account(once=("profile",))], Memory(left))) == []
+
+    def test_who_owns_a_section_is_recorded_without_a_call(self):
+        """Leaving a section to the user, or taking it back, is noted; drift then goes by it."""
+        mine = account(once=("profile",), profile=B)
+        (noted,) = planned([mine], Memory(record(profile=A))).actions
+        assert changed(noted) == [("manage.profile", None, "on_create")]
+        assert not calls_vendor(noted)
+        left = record(profile=A, manage={"profile": "on_create"})
+        assert changed(planned([account(profile=B)], Memory(left)).actions[0]) == [
+            ("manage.profile", "on_create", None),
+            ("profile.name", "A", "B"),
+        ]
+
+    def test_the_users_own_edit_asks_for_no_closer_look(self):
+        """A record whose user edited what is theirs is as good as its digest."""
+        theirs = seen(profile={"name": "C"})
+        assert record(profile=A, manage={"profile": "on_create"}, observed=theirs).plain
+        assert not record(profile=A, observed=theirs).plain
+
+    def test_what_a_create_did_not_come_to_set_is_still_set_once(self):
+        """A field that the vendor has yet to be told of is not the user's."""
+        mine = account(once=("profile",), profile=A)
+        half = record(manage={"profile": "on_create"}, waiting=("profile.name",))
+        assert changed(planned([mine], Memory(half)).actions[0]) == [("profile.name", None, "A")]
 
     def test_an_extension_of_the_same_meaning_is_no_change(self):
         """JSON in another order is the same extension."""
@@ -337,7 +363,10 @@ class TestAdopt:
         """An adopted account was not created here, so its on_create section stays the user's."""
         mine = account(adopt=True, once=("profile",), profile=A)
         assert told(planned([mine], Memory())) == [("adopt", "bot", "adopted")]
-        assert told(planned([mine], Memory(record()))) == []
+        assert told(planned([mine], Memory(record(manage={"profile": "on_create"})))) == []
+        assert changed(planned([mine], Memory(record())).actions[0]) == [
+            ("manage.profile", None, "on_create")
+        ]
 
     def test_a_recorded_account_is_not_adopted_again(self):
         """Adopt is over once the account is recorded."""

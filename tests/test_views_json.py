@@ -152,6 +152,10 @@ def test_history_has_the_documented_shape():
     assert json.entry(entry) == {
         "at": "t1",
         "address": "cn/bot",
+        "kind": "block",
+        "reason": None,
+        "ban_reason": None,
+        "ticket": None,
         "action": {"action": "block"},
         "status": "confirmed",
         "code": "200",

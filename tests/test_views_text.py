@@ -85,6 +85,12 @@ info: cn/sleepy: profile.name waits
     the vendor takes no change of a banned account; it follows with the unblock
 approval: rule big wants leads or ops to approve 2 accounts
 Cost: cn: 6 calls, about 0.04 s
+Block 2 accounts: spam 1, without a reason 1; 1 permanent.
+Unblock 1 account: lifted 1.
+Forget 1 account, which the vendor keeps as it is.
+Create 1 account.
+Update 1 account: configuration.p2p_chat_banned 1, profile.name 1, profile.sign 1.
+Adopt 1 account that exists.
 Fingerprint: FINGERPRINT
 Plan: 1 to create, 1 to update, 2 to block, 1 to unblock, 1 to forget, 1 to adopt."""
 
@@ -244,10 +250,10 @@ Drift: 1 changed, 1 missing, 1 unchanged."""
         assert last == "Drift is not known of 1 account that could not be read; 0 unchanged."
 
     def test_no_drift_is_said(self):
-        """The last line says that all is as recorded."""
+        """One line says that all is as recorded, and how much of it was checked."""
         assert list(text.drift(drift([(record(), Observed(True, {}, {}, False))]))) == [
-            "Coverage: 1 field checked at the vendors, 0 only recorded.",
-            "No drift. 1 account as recorded.",
+            "No drift. 1 account as recorded. "
+            "Coverage: 1 field checked at the vendors, 0 only recorded."
         ]
 
     def test_a_finding_reads_like_this(self):
@@ -300,7 +306,9 @@ cn/bot  (version 4, 2027-01-15T08:00:00Z, run r-1)
                 "414",
                 "no",
             )
-        ) == ("2027-01-15T08:00:01Z  block    cn/bot  rejected (414 no)  by ann in run r-1")
+        ) == (
+            "2027-01-15T08:00:01Z  ann  block cn/bot: refused by the vendor (414 no)  see: run r-1"
+        )
         assert list(text.table([("a", 1), ("bcd", 22)])) == ["a    1", "bcd  22"]
         assert list(text.table([])) == []
 

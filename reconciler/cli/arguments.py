@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 _CODES = "exit codes: 0 done · 1 error · 64 wrong usage"
 _FORMATS = ("text", "json")
+_DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
+_FINDINGS = (*_FORMATS, "github", "sarif", "junit")
+_REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
+_LANGUAGES = ("en", "zh-CN")
 
 
 def _layout(prog: str) -> argparse.HelpFormatter:
@@ -40,7 +44,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
         chosen = words[command]
         words[command + 1 : command + 1] = _from_environment(chosen, environ)
     arguments = _parser(chosen).parse_args(words)
-    for name in ("out", "planfile", "snapshot", "data", "keep"):
+    for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
         if getattr(arguments, name, None) and arguments.chdir != ".":
             setattr(arguments, name, os.path.join(arguments.chdir, getattr(arguments, name)))
@@ -97,9 +101,34 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _formats(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="how to say it")
+def _formats(parser: argparse.ArgumentParser, formats: Sequence[str] = _FORMATS) -> None:
+    parser.add_argument(
+        "--format",
+        metavar="F",
+        choices=formats,
+        default="text",
+        help=", ".join(formats).replace("text", "text (default)"),
+    )
     _json(parser)
+
+
+def _reviews(parser: argparse.ArgumentParser) -> None:
+    _formats(parser, _REVIEWS)
+    parser.add_argument(
+        "--lang",
+        metavar="L",
+        choices=_LANGUAGES,
+        default="en",
+        help="language of text, markdown and html: en (default) or zh-CN",
+    )
+
+
+def _providers(parser: argparse.ArgumentParser) -> None:
+    _formats(parser, (*_FORMATS, "markdown"))
+
+
+def _validate(parser: argparse.ArgumentParser) -> None:
+    _formats(parser, _FINDINGS)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
@@ -158,12 +187,12 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
-    _formats(parser)
+    _reviews(parser)
 
 
 def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("planfile", metavar="PLANFILE", nargs="?", help="a saved plan")
-    _formats(parser)
+    _reviews(parser)
 
 
 def _apply(parser: argparse.ArgumentParser) -> None:
@@ -181,7 +210,23 @@ def _apply(parser: argparse.ArgumentParser) -> None:
 
 def _drift(parser: argparse.ArgumentParser) -> None:
     _targets(parser)
-    _formats(parser)
+    add = parser.add_argument
+    add("--baseline", metavar="FILE", help="known differences that are accepted for a time")
+    add("--write-baseline", metavar="FILE", help="accept what is found now; see the next three")
+    add("--owner", metavar="NAME", help="who answers for what is accepted")
+    add("--expires", metavar="TIME", help="until when it is accepted: 30d, or a moment")
+    add("--reason", metavar="TEXT", help="why it is accepted")
+    add("--metrics-file", metavar="FILE", help="write metrics in Prometheus' text format")
+    add(
+        "--notify",
+        metavar="REF",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="tell drift to webhooks: references to their addresses (env:NAME)",
+    )
+    add("--heartbeat", action="store_true", help="notify also when all is well")
+    _reviews(parser)
 
 
 def _refresh(parser: argparse.ArgumentParser) -> None:
@@ -219,9 +264,18 @@ def _state(parser: argparse.ArgumentParser) -> None:
         _lock_timeout(one)
     pull = part("pull", "print the whole state as a snapshot")
     pull.add_argument("--redact", action="store_true", help="leave personal fields out")
-    history = part("history", "what was done, oldest first")
+    _json(part("verify", "read all that is recorded and check every seal and the chain"))
+    history = part("history", "what was done, by whom and why, oldest first")
     history.add_argument("address", metavar="ADDR", nargs="?")
+    history.add_argument("--since", metavar="TIME", help="only from this moment on")
+    history.add_argument("--action", metavar="KIND", help="only this kind of action (block)")
     _json(history)
+
+
+def _erase(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", metavar="ADDR", help="provider/account-id")
+    _approve(parser)
+    _lock_timeout(parser)
 
 
 def _lock(parser: argparse.ArgumentParser) -> None:
@@ -269,7 +323,7 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "init": _nothing,
-    "validate": _json,
+    "validate": _validate,
     "plan": _plan,
     "show": _show,
     "apply": _apply,
@@ -277,9 +331,10 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "refresh": _refresh,
     "import": _import,
     "state": _state,
+    "erase": _erase,
     "lock": _lock,
     "force-unlock": _force_unlock,
-    "providers": _json,
+    "providers": _providers,
     "schema": _schema,
     "version": _json,
     "emulator": _emulator,
@@ -320,6 +375,11 @@ _TEXTS = {
     "state": (
         "look at recorded state and its history, and mend it",
         "state show cn-prod/a",
+        _CODES,
+    ),
+    "erase": (
+        "take a person's data out of records, backups and history; the vendor is not touched",
+        "erase cn-prod/a",
         _CODES,
     ),
     "lock": ("show the state lock", "lock status", _CODES),

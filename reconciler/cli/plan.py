@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.accounts import Address, Observed
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
-from reconciler.cli.formats import folder, require
+from reconciler.cli.formats import require, show_plan
 from reconciler.cli.session import Session, allowed
 from reconciler.diagnostics import has_errors
 from reconciler.errors import Refused, StateError, UsageError
@@ -20,7 +20,6 @@ from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
 from reconciler.plan import plan
-from reconciler.views.phrases import ENGLISH, Speech
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
@@ -45,7 +44,7 @@ def run(arguments: Namespace, console: Console) -> int:
         judged = judge(session, planned, recorded, allow)
         told = replace(judged, findings=(*session.warnings, *judged.findings))
         labels = _labels(planned, recorded) if arguments.format == "html" else {}
-        show(planned, told, arguments.format, console, arguments, labels)
+        show_plan(planned, told, arguments.format, console, arguments, labels)
         console.findings(session.warnings)
         console.findings(judged.findings)
         if arguments.out:
@@ -81,52 +80,6 @@ def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str,
 def refused(planned: Plan, judged: Judgement) -> bool:
     """Tell whether the plan must not be applied."""
     return has_errors(judged.findings) or has_errors(planned.diagnostics)
-
-
-def show(
-    planned: Plan,
-    judged: Judgement,
-    format: str,
-    console: Console,
-    arguments: Namespace | None = None,
-    labels: Mapping[Address, Mapping[str, str]] | None = None,
-) -> None:
-    """Print the plan in a format; `labels` are those recorded of the accounts it touches."""
-    place = folder(arguments) if arguments else ""
-    say = Speech(arguments.lang) if arguments else ENGLISH
-    match format:
-        case "json":
-            from reconciler.planfile import shape
-
-            console.json(shape(planned, __version__, judged.approvals))
-        case "markdown":
-            from reconciler.views import markdown
-
-            console.lines(markdown.plan(planned, judged, say))
-        case "html":
-            from reconciler.views import html
-
-            console.lines(html.plan(planned, judged, say, labels))
-        case "gitlab":
-            from reconciler.views import gitlab
-
-            console.json(gitlab.plan(planned))
-        case "github":
-            from reconciler.views import github, notices
-
-            console.commands(github.commands(notices.plan(planned, judged), place))
-        case "sarif":
-            from reconciler.views import notices, sarif
-
-            console.json(sarif.log(notices.plan(planned, judged), __version__, place))
-        case "junit":
-            from reconciler.views import junit
-
-            console.lines(junit.plan(planned, judged))
-        case _:
-            from reconciler.views import text
-
-            console.lines(text.plan(planned, judged.approvals, console.paint, say))
 
 
 def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
-from reconciler.cli.formats import require
-from reconciler.cli.plan import show
+from reconciler.cli.formats import require, show_plan
 from reconciler.cli.session import Session
 from reconciler.errors import Stale, UsageError
 from reconciler.exits import Exit
@@ -26,7 +25,7 @@ def run(arguments: Namespace, console: Console) -> int:
         data = _read(arguments.planfile)
         planned = decode(data, arguments.planfile)
         judged = Judgement((), approvals(data, arguments.planfile))
-        show(planned, judged, arguments.format, console, arguments)
+        show_plan(planned, judged, arguments.format, console, arguments)
         return Exit.DONE
     if arguments.format not in ("text", "json"):
         raise UsageError.of(

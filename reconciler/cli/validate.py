@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 
+from reconciler import __version__
 from reconciler.cli.console import Console
+from reconciler.cli.formats import folder
 from reconciler.cli.session import Session
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.errors import ConfigError, Refused
@@ -23,19 +26,39 @@ def run(arguments: Namespace, console: Console) -> int:
         except (ConfigError, Refused) as problem:
             findings, code = problem.diagnostics, problem.exit
         found = (*findings, *session.warnings)
+    show(found, accounts, arguments, console)
+    return code
+
+
+def show(
+    found: Sequence[Diagnostic], accounts: int, arguments: Namespace, console: Console
+) -> None:
+    """Print the findings in the format that was asked for."""
     errors = sum(1 for one in found if one.severity is Severity.ERROR)
     warnings = sum(1 for one in found if one.severity is Severity.WARNING)
-    if arguments.format == "json":
-        console.json(
-            {
-                "valid": not errors,
-                "error_count": errors,
-                "warning_count": warnings,
-                "diagnostics": [one.to_json() for one in found],
-            }
-        )
-    else:
-        console.findings(found)
-        told = f"{number(errors, 'error')}, {number(warnings, 'warning')}."
-        console.print(f"Valid: {number(accounts, 'account')}. {told}" if not errors else told)
-    return code
+    match arguments.format:
+        case "json":
+            console.json(
+                {
+                    "valid": not errors,
+                    "error_count": errors,
+                    "warning_count": warnings,
+                    "diagnostics": [one.to_json() for one in found],
+                }
+            )
+        case "github":
+            from reconciler.views import github
+
+            console.commands(github.commands(found, folder(arguments)))
+        case "sarif":
+            from reconciler.views import sarif
+
+            console.json(sarif.log(found, __version__, folder(arguments)))
+        case "junit":
+            from reconciler.views import junit
+
+            console.lines(junit.findings(found))
+        case _:
+            console.findings(found)
+            told = f"{number(errors, 'error')}, {number(warnings, 'warning')}."
+            console.print(f"Valid: {number(accounts, 'account')}. {told}" if not errors else told)

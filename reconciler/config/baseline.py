@@ -60,9 +60,13 @@ def read(path: Path, name: str, now: datetime) -> tuple[Accepted, ...]:
         key = (entry["address"], entry["path"])
         if key in entries:
             tell((*place, "path"), "duplicate-key", "This difference stands twice.", "remove one")
-        texts = (entry[name] for name in ("path", "owner", "reason"))
         entries[key] = Accepted(
-            Address(entry["address"]), *texts, expires, Source(name, line, column)
+            Address(entry["address"]),
+            entry["path"],
+            entry["owner"],
+            entry["reason"],
+            expires,
+            Source(name, line, column),
         )
     if findings:
         raise ConfigError(findings)

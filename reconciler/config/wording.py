@@ -108,7 +108,7 @@ def _enum(path: Place, limit: Any, found: Any) -> Fault:
 
 
 def _other(path: Place, keyword: str, limit: Any, found: Any) -> Fault:
-    if path[:1] == ("rules",) and keyword in ("minProperties", "maxProperties"):
+    if path[:-1] == ("rules",) and keyword in ("minProperties", "maxProperties"):
         return path, "bad-rule", "A rule has exactly one effect.", _EFFECTS
     match keyword:
         case "pattern":

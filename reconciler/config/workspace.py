@@ -47,11 +47,18 @@ _KEYS: Mapping[str, frozenset[str]] = {
             "unlock_method",
             "username",
             "password",
+            "allow_http",
+            "ca_file",
         }
     ),
     "object": frozenset({"url"}),
 }
-_NEEDED: Mapping[str, str] = {"postgres": "url", "http": "address", "object": "url"}
+_NEEDED: Mapping[str, str] = {"postgres": "url", "object": "url"}
+_OF_ACTION = ("account_id", "provider", "address", "reason", "path")
+_FACTS = ("banned", "protected", "on_absent")
+_SECTIONS = ("labels", "profile", "configuration", "banned", "manage")
+"""What rules look at: what an action is, and what an account is and holds after the plan."""
+
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
 LARGEST: Final = 4 << 20
@@ -265,6 +272,8 @@ def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
         if key not in allowed or key == "path":
             continue
         options[key] = text
+        if not isinstance(text, str):
+            continue
         local = backend == "object" and key == "url"
         if is_reference(text) and not (local and text.startswith("file://")):
             options[key] = _secret(text, ("state", key), tell)
@@ -313,6 +322,20 @@ def _limits(value: dict[str, Any]) -> dict[str, Limit]:
     return limits
 
 
+def _known(path: Path_, key: str, *, of_action: bool, tell: Tell) -> None:
+    """Tell of a key that no account has: such a rule would never match, and never be missed."""
+    section, _, name = key.partition(".")
+    if (key in _FACTS or (section in _SECTIONS and name)) or (of_action and key in _OF_ACTION):
+        return
+    tell(
+        path,
+        "unknown-key",
+        f"A rule cannot look at {key[:80]!r}.",
+        "it can look at "
+        + ", ".join((*(_OF_ACTION if of_action else ()), *_FACTS, *(f"{s}.…" for s in _SECTIONS))),
+    )
+
+
 def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
     seen: set[str] = set()
     for position, written in enumerate(value):
@@ -336,6 +359,12 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
                 f"write one of {', '.join(_EFFECTS)}",
             )
             continue
+        for part in (("when", "match"), ("require",)):
+            keys: Any = written
+            for name in part:
+                keys = (keys.get(name) if isinstance(keys, dict) else None) or {}
+            for key in keys:
+                _known((*path, *part, key), key, of_action=part != ("require",), tell=tell)
         for field, condition in (written.get("require") or {}).items():
             try:
                 re.compile(condition.get("pattern", ""))

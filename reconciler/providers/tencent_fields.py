@@ -119,6 +119,7 @@ def table(marker: str) -> Capabilities:
         rates=MappingProxyType({"": 200.0, "multiaccount_import": 100.0, "account_check": 100.0}),
         batch=MappingProxyType({"read": 100, "create": 100}),
         waits=("configuration.",),
+        lapses=tuple(f"configuration.{name}" for name in MUTES),
         credentials=("sdk_app_id", "admin", "secret_key"),
         # No page says how long a throttled API stays closed; the rates are per second.
         penalty=1.0,

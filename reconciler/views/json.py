@@ -20,6 +20,9 @@ from reconciler.events import (
     Waiting,
 )
 from reconciler.state import Entry, Lock
+from reconciler.views.heartbeat import Heartbeat
+from reconciler.views.heartbeat import json as heartbeat
+from reconciler.views.history import ban_facts
 from reconciler.views.words import split_line
 
 UI = "1.0"
@@ -117,9 +120,10 @@ def _split(happened: Split) -> dict[str, Any]:
     }
 
 
-def drift(found: Drift) -> dict[str, Any]:
-    """Return the shape of `drift --json`."""
+def drift(found: Drift, beat: Heartbeat | None = None) -> dict[str, Any]:
+    """Return the shape of `drift --json`; a difference whose cause nobody asked for has none."""
     return {
+        **(heartbeat(found, beat) if beat else {}),
         "summary": found.summary(),
         "coverage": {"checked": found.checked, "recorded_only": found.recorded_only},
         "unread": list(found.unread),
@@ -128,9 +132,15 @@ def drift(found: Drift) -> dict[str, Any]:
                 "address": one.address,
                 "kind": one.kind,
                 "changes": [
-                    {"path": c.path, "recorded": c.recorded, "observed": c.observed}
+                    {
+                        "path": c.path,
+                        "recorded": c.recorded,
+                        "observed": c.observed,
+                        **({"cause": str(c.cause)} if c.cause else {}),
+                    }
                     for c in one.changes
                 ],
+                **({"cause": str(one.cause)} if one.cause else {}),
             }
             for one in found.drifted
         ],
@@ -168,9 +178,14 @@ def lock(held: Lock | None) -> dict[str, Any]:
 def entry(one: Entry) -> dict[str, Any]:
     """Return one line of `state history --json`."""
     run = one.run
+    ban = ban_facts(one.action)
     return {
         "at": one.at,
         "address": one.address,
+        "kind": one.action.get("action", run.operation),
+        "reason": one.action.get("reason"),
+        "ban_reason": ban.get("reason"),
+        "ticket": ban.get("ticket"),
         "action": dict(one.action),
         "status": str(one.status),
         "code": one.code,

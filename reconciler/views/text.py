@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from reconciler.changes import Action, Block, Change, Kind, Plan, Reason, vendor_mints
+from reconciler.changes import Action, Kind, Plan, Reason
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.drift import Drift
 from reconciler.events import (
@@ -23,11 +23,14 @@ from reconciler.events import (
 )
 from reconciler.guard import Approval
 from reconciler.state import Entry, Lock, Record
+from reconciler.views.fields import rows
+from reconciler.views.history import OUTCOMES, Origin, deed, reasons
+from reconciler.views.phrases import ENGLISH, Speech, drift_sentences, muted, perhaps, sentences
 from reconciler.views.words import (
     DONE,
     SIGNS,
+    WIDTH,
     apply_line,
-    number,
     plan_line,
     split_line,
     value,
@@ -76,15 +79,18 @@ def finding(one: Diagnostic, paint: Painter = PLAIN) -> str:
 
 
 def plan(
-    planned: Plan, approvals: Iterable[Approval] = (), paint: Painter = PLAIN
+    planned: Plan,
+    approvals: Iterable[Approval] = (),
+    paint: Painter = PLAIN,
+    say: Speech = ENGLISH,
 ) -> Iterator[str]:
     """Yield the lines of a plan; the last one is the count."""
     detailed = len(planned.actions) <= DETAILED
     yield from _heading(planned)
     for action in planned.actions:
-        yield _action(action, paint)
+        yield action_line(action, paint)
         if detailed:
-            yield from _changes(action)
+            yield from fields(action)
     if planned.actions:
         yield ""
         if not detailed:
@@ -94,22 +100,21 @@ def plan(
     for one in planned.diagnostics:
         if one.severity is not Severity.ERROR:
             yield finding(one, paint)
-    for approval in approvals:
-        groups = " or ".join(visible(group) for group in approval.groups)
-        yield (
-            f"approval: rule {visible(approval.rule)} wants {groups} to approve "
-            f"{number(len(approval.addresses), 'account')}"
-        )
+    yield from notes(planned, approvals, say)
+    if planned.actions:
+        yield from sentences(planned, say, visible)
+        yield f"Fingerprint: {planned.fingerprint}"
+    yield plan_line(planned.summary())
+
+
+def notes(planned: Plan, approvals: Iterable[Approval], say: Speech) -> Iterator[str]:
+    """Yield who is to approve, and what the plan costs."""
+    for one in approvals:
+        groups = say.listed(map(visible, one.groups), "or")
+        yield say("approval", rule=visible(one.rule), groups=groups, n=len(one.addresses))
     if planned.actions:
         for name, cost in sorted(planned.cost.items()):
-            yield f"Cost: {visible(name)}: {number(cost.calls, 'call')}, about {cost.seconds:g} s"
-        yield f"Fingerprint: {planned.fingerprint}"
-    yield paint_line(planned)
-
-
-def paint_line(planned: Plan) -> str:
-    """Return the last line of the plan."""
-    return plan_line(planned.summary())
+            yield say("cost", app=visible(name), n=cost.calls, seconds=cost.seconds)
 
 
 def _heading(planned: Plan) -> Iterator[str]:
@@ -122,37 +127,24 @@ def _heading(planned: Plan) -> Iterator[str]:
         yield ""
 
 
-def _action(action: Action, paint: Painter) -> str:
+def action_line(action: Action, paint: Painter = PLAIN) -> str:
+    """Return sign and word, account, reason and place of an action."""
     sign = paint(f"{SIGNS[action.kind]} {action.kind:<7}", action.kind)
     place = f"  {visible(action.file)}:{action.line}" if action.file else ""
     reason = "" if action.reason is Reason.NOT_RECORDED else f"  ({action.reason})"
     return f"  {sign} {visible(action.address)}{reason}{place}"
 
 
-def _changes(action: Action) -> Iterator[str]:
-    changes = [change for change in action.changes if change.path != "banned"]
-    width = min(40, max((len(change.path) for change in changes), default=0))
-    for change in changes:
-        yield f"        {visible(change.path):<{width}}  {_change(action, change)}"
-    if isinstance(action, Block) and not any(c.path == "banned.until" for c in changes):
-        until = "for good" if action.reason is not Reason.ABSENT else "for good: it left the YAML"
-        yield f"        {'banned':<{width}}  {until}"
-
-
-def _change(action: Action, change: Change) -> str:
-    if change.token is not None:
-        made = "minted by the vendor" if vendor_mints(change.token) else "minted"
-        origin = change.token.get("from") or f"{made}, delivered to {change.token.get('sink')}"
-        before = visible(str(change.before or "(not set)"))
-        return f"{before} -> {visible(str(change.after))}  from {visible(str(origin))}"
-    if change.removed:
-        after = "no longer recorded" if change.after is None else f"{value(change.after)} (default)"
-        return f"{value(change.before)} -> {after}"
-    if change.unknown:
-        return f"(unknown) -> {value(change.after)}"
-    if action.kind is Kind.CREATE or (isinstance(action, Block) and change.before is None):
-        return value(change.after)
-    return f"{value(change.before)} -> {value(change.after)}"
+def fields(action: Action, width: int = WIDTH) -> Iterator[str]:
+    """Yield a line for every field of an action; without a width, the names of the fields only."""
+    if not width:
+        if paths := [row.path for row in rows(action)]:
+            yield f"        {', '.join(paths)}"
+        return
+    found = list(rows(action, width))
+    column = min(40, max((len(row.path) for row in found), default=0))
+    for row in found:
+        yield f"        {row.path:<{column}}  {row}"
 
 
 def event(happened: Event, paint: Painter = PLAIN) -> str | None:
@@ -188,55 +180,52 @@ def event(happened: Event, paint: Painter = PLAIN) -> str | None:
             return apply_line(applied, failed, skipped, in_doubt, complete=happened.complete)
 
 
-def drift(found: Drift, paint: Painter = PLAIN) -> Iterator[str]:
+def drift(found: Drift, paint: Painter = PLAIN, say: Speech = ENGLISH) -> Iterator[str]:
     """Yield the lines of a drift report; the last one says it in one sentence."""
     for one in found.drifted:
         if one.kind == "missing":
-            yield f"  {paint('!', 'error')} missing  {visible(one.address)}"
+            guess = perhaps(one.cause, say)
+            yield f"  {paint('!', 'error')} missing  {visible(one.address)}{guess}"
             continue
         yield f"  {paint('~', 'warning')} changed  {visible(one.address)}"
         for change in one.changes:
             yield (
                 f"        {visible(change.path)}: recorded {value(change.recorded)}, "
-                f"the vendor holds {value(change.observed)}"
+                f"the vendor holds {value(change.observed)}{perhaps(change.cause, say)}"
             )
     for address in found.unread:
         yield f"  ? unread   {visible(address)}"
+    yield from muted(found, say)
+    coverage, last = drift_sentences(found, say)
     if found.drifted or found.unread:
-        yield ""
-    yield (
-        f"Coverage: {number(found.checked, 'field')} checked at the vendors, "
-        f"{found.recorded_only} only recorded."
-    )
-    counts = found.summary()
-    if found.drifted:
-        yield (
-            f"Drift: {counts['changed']} changed, {counts['missing']} missing, "
-            f"{counts['unchanged']} unchanged."
-        )
-    elif found.unread:
-        yield (
-            f"Drift is not known of {number(len(found.unread), 'account')} that could not be read; "
-            f"{counts['unchanged']} unchanged."
-        )
-    else:
-        yield f"No drift. {number(counts['unchanged'], 'account')} as recorded."
+        yield from ("", coverage, last)
+    else:  # one line, so that a job every hour says no more than it must
+        yield f"{last} {coverage}"
 
 
-def record(one: Record) -> Iterator[str]:
-    """Yield the lines of `state show`."""
+def record(one: Record, origins: Mapping[str, Origin] | None = None) -> Iterator[str]:
+    """Yield the lines of `state show`, each field with what set it last where that is known."""
     shape = one.to_json()
     yield (
         f"{visible(one.address)}  (version {one.version}, {visible(one.updated_at)}, "
         f"run {visible(one.run)})"
     )
-    yield f"  banned  {value(one.is_banned)}"
+
+    def origin(*paths: str) -> str:
+        known = [origins[path] for path in paths if path in origins] if origins else []
+        return f"  {max(known)}" if known else ""
+
+    yield f"  banned  {value(one.is_banned)}{origin('banned')}"
     for section in ("profile", "configuration"):
         for name, held in shape["attributes"][section].items():
-            yield f"  {section}.{visible(name)}  {value(held)}"
-    for name in ("ban", "token", "labels", "on_absent", "protected"):
-        if shape[name]:
-            yield f"  {name}  {value(shape[name])}"
+            path = f"{section}.{name}"
+            below = (f"{path}.{key}" for key in held) if isinstance(held, Mapping) else ()
+            yield f"  {section}.{visible(name)}  {value(held)}{origin(path, *below)}"
+    for name in ("ban", "token", "labels", "manage", "on_absent", "protected"):
+        if held := shape[name]:
+            prefix = {"ban": "banned"}.get(name, name)
+            below = (f"{prefix}.{key}" for key in held) if isinstance(held, Mapping) else ()
+            yield f"  {name}  {value(held)}{origin(name, *below)}"
     if one.waiting:
         yield f"  waiting  {', '.join(one.waiting)}"
     if one.observed is not None:
@@ -244,13 +233,15 @@ def record(one: Record) -> Iterator[str]:
 
 
 def entry(one: Entry) -> str:
-    """Return one line of history."""
-    action = one.action
+    """Return one line of history: when, who, what, how it ended, why, and where to look."""
     told = " ".join(part for part in (one.code, one.message) if part)
+    why = reasons(one.action)
+    place = one.action.get("source")
+    where = f"{visible(place['file'])}:{place['line']}, " if place else ""
     return (
-        f"{one.at}  {action.get('action', one.run.operation):<8} {visible(one.address)}  "
-        f"{one.status}{f' ({visible(told)})' if told else ''}  "
-        f"by {visible(one.run.operator)} in run {one.run.id}"
+        f"{one.at}  {visible(one.run.operator)}  {deed(one)}: "
+        f"{OUTCOMES[one.status]}{f' ({visible(told)})' if told else ''}"
+        f"{f'  why: {why}' if why else ''}  see: {where}run {visible(one.run.id[:8])}"
     )
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from reconciler.accounts import split
 from reconciler.changes import Kind
 from reconciler.events import Split
+from reconciler.values import ERASED, is_erased
+
+DESTRUCTIVE: Final = (Kind.BLOCK, Kind.UNBLOCK, Kind.FORGET)
+"""What is shown first, in this order, and never left out."""
+
+READING: Final = (*DESTRUCTIVE, Kind.CREATE, Kind.UPDATE, Kind.ADOPT)
+"""All kinds in the order in which a reader should see them."""
 
 SIGNS: Final[Mapping[str, str]] = {
     Kind.CREATE: "+",
@@ -34,10 +41,17 @@ COUNTED: Final = (Kind.CREATE, Kind.UPDATE, Kind.BLOCK, Kind.UNBLOCK, Kind.FORGE
 WIDTH: Final = 120
 """Characters of one value that are shown."""
 
+LONG: Final = 2000
+"""Characters of one sentence that are shown."""
+
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]|(?<!\\S):(?=:)|#(?=#\\w*\\[)"
 )
+_MARK = re.compile(f'"{ERASED.pattern}"')
+_TICKS = re.compile("`+")
+_PLAIN = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)*")
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINES = re.compile(f"\x1b\\[\\d*m|{_UNSAFE.pattern}")
 
 
@@ -69,13 +83,67 @@ def harmless(text: str, *, colours: bool = False) -> str:
     return _LINES.sub(shown, text)
 
 
-def value(held: Any) -> str:
+def code(text: str, width: int = WIDTH) -> str:
+    """Return text from outside as a Markdown code span, in which nothing is a link or a mention.
+
+    Its backticks are more than any run of them inside.
+    """
+    shown = visible(text, width) or " "
+    ticks = "`" * (_longest_run(shown) + 1)
+    edge = " " if shown[0] in "` " or shown[-1] in "` " else ""
+    return f"{ticks}{edge}{shown}{edge}{ticks}"
+
+
+def prose(text: str, width: int = WIDTH) -> str:
+    """Return text from outside for a Markdown sentence: plain words as they are, all else as code.
+
+    Plain are letters and single spaces, of which no Markdown makes anything.
+    """
+    return text if len(text) <= width and _PLAIN.fullmatch(text) else code(text, width)
+
+
+def fence(lines: Iterable[str], language: str = "") -> list[str]:
+    """Return lines, each harmless already, as a Markdown block that none of them can close."""
+    held = list(lines)
+    ticks = "`" * max(3, 1 + max(map(_longest_run, held), default=0))
+    return [f"{ticks}{language}", *held, ticks]
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, _TICKS.findall(text)), default=0) if "`" in text else 0
+
+
+def for_page(held: object) -> object:
+    """Return what a page's template writes out: texts as one harmless line, for autoescape."""
+    return visible(held, LONG) if isinstance(held, str) and not hasattr(held, "__html__") else held
+
+
+def for_command(text: str, width: int = LONG) -> str:
+    """Return text from outside as the message of a CI runner's command."""
+    shown = visible(text, width)
+    return shown.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def for_property(text: str) -> str:
+    """Return text from outside as one property of a CI runner's command."""
+    return for_command(text, 500).strip().replace(":", "%3A").replace(",", "%2C")
+
+
+def for_xml(text: str, width: int = LONG) -> str:
+    """Return text from outside as characters that XML may hold; its marks are for the writer."""
+    return _NO_XML.sub("", visible(text, width))
+
+
+def value(held: Any, width: int = WIDTH) -> str:
     """Return one field's value as a reader sees it: texts quoted, no value as `(none)`."""
     if held is None:
         return "(none)"
+    if is_erased(held):
+        return "(erased)"
     if isinstance(held, str):
-        return f'"{visible(held)}"'
-    return visible(json.dumps(held, ensure_ascii=False, sort_keys=True))
+        return f'"{visible(held, width)}"'
+    told = json.dumps(held, ensure_ascii=False, sort_keys=True)
+    return visible(_MARK.sub("(erased)", told), width)
 
 
 def number(count: int, noun: str) -> str:

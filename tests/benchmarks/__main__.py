@@ -69,6 +69,7 @@ def main() -> None:
         for part in (
             lambda: cold_plan(root / "cold", wanted.accounts, wanted.pairs),
             lambda: start_up(wanted.pairs),
+            lambda: rendering(wanted.pairs),
             lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs),
         ):
             for row in part():
@@ -169,6 +170,20 @@ def start_up(repeat: int) -> Iterator[Row]:
             "bare interpreter",
             "≤ 3",
             tuple(a.seconds / b.seconds for a, b in found),
+        )
+
+
+def rendering(repeat: int, count: int = 20_000) -> Iterator[Row]:
+    """Compare what a reader is shown of a plan with writing its plan file."""
+    from tests.benchmarks import views
+
+    for name, bound, ratios, seconds, size in views.measured(count, repeat):
+        yield Row(
+            f"`{name}` of {count:,} actions",
+            "writing the plan file",
+            f"≤ {bound}",
+            tuple(ratios),
+            f"{seconds:.2f} s, {size / 2**20:.1f} MiB",
         )
 
 

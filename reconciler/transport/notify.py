@@ -1,0 +1,78 @@
+"""Notify: one text or JSON value posted to a webhook whose address is a secret."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from reconciler.config.apps import loopback
+from reconciler.secrets import Redactor
+from reconciler.transport.clock import Clock
+from reconciler.values import loads
+from reconciler.workspace import App
+
+PATIENCE: Final = 10.0
+"""Seconds for one whole exchange, connecting included."""
+
+_SECRET: Final = 8
+"""Characters from which on a path is a secret and no word."""
+
+_CODES: Final = ("errcode", "code", "StatusCode")
+"""Where chat services that answer 200 to everything say how it went; 0 is well."""
+
+
+def notify(url: str, body: bytes, redactor: Redactor, *, patience: float = PATIENCE) -> str:
+    """Post JSON to a webhook once; return why it was not taken, or nothing.
+
+    Never raises for what a network or a service does, and never tells the address. Redirects are
+    not followed, proxies of the environment not used; plain http is for this machine only.
+    """
+    from reconciler.transport.wire import Wire
+
+    redactor.add(url)
+    if len(path := url.partition("://")[2].partition("/")[2]) >= _SECRET:
+        redactor.add(path)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "its address is no URL"
+    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        return "its address is no https URL"
+    if parts.scheme == "http" and not loopback(host):
+        return "its address is plain http to another machine"
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    origin = App("notify", "", f"{parts.scheme}://{parts.netloc}")
+    headers = [
+        (b"Content-Type", b"application/json; charset=utf-8"),
+        (b"User-Agent", b"reconciler"),
+        (b"Accept-Encoding", b"identity"),
+    ]
+    try:
+        wire = Wire(origin, "", Clock(), patience, redactor)
+    except Exception as failure:  # its text may repeat the address
+        return f"its address cannot be used ({type(failure).__name__})"
+    try:
+        facts = wire.exchange("POST", target.encode(), headers, body, mutates=True)
+    finally:
+        wire.close()
+    if facts.error:
+        return f"no answer came ({facts.error})"
+    if not 200 <= facts.status < 300:
+        return f"it answered with status {facts.status}"
+    code = _code(facts.body)
+    return f"it answered with code {code}" if code else ""
+
+
+def _code(body: bytes) -> int:
+    """Return the code that a chat service answers with beside status 200; 0 where there is none."""
+    try:
+        told = loads(body)
+    except ValueError:
+        return 0
+    if not isinstance(told, dict):
+        return 0
+    codes = (told.get(name) for name in _CODES)
+    return next((code for code in codes if isinstance(code, int) and code), 0)
