@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from reconciler.cli.arguments import _COMMANDS
+from reconciler.diagnostics import warning
 from reconciler.emulator import Settings, running
 from reconciler.exits import Exit
 from tests.world import World
@@ -56,14 +57,44 @@ def test_example_rule_refuses_a_ban_without_a_ticket(example: World) -> None:
     assert "spammer-77" not in ended.err
 
 
+def paths(value: object, prefix: str = "") -> set[str]:
+    """Return every path of a JSON value, lists without their positions."""
+    if isinstance(value, dict):
+        return {prefix} | {p for k, v in value.items() for p in paths(v, f"{prefix}.{k}")}
+    if isinstance(value, list):
+        return {prefix} | {p for one in value for p in paths(one, prefix)}
+    return {prefix}
+
+
+def test_the_example_policy_looks_at_what_a_plan_holds(example: World) -> None:
+    """Every path of the plan's JSON that the policy names is in a plan; none is misspelt."""
+    example.seed("spammer-77", "fraud-12")
+    file = example.root / "reconciler.yaml"
+    rule = "  - {id: who, when: {action: [block]}, approval: [trust-and-safety]}\n"
+    example.write("reconciler.yaml", file.read_text() + rule)
+    planned = example.run("plan", "--json").json
+    planned["diagnostics"] = [warning("in-doubt", "It is in doubt.").to_json()]
+    there = paths(planned)
+    lists = {"action": "actions", "change": "actions.changes", "approval": "approvals"}
+    lists |= {"finding": "diagnostics"}
+    policy = re.sub(r"#.*|\"[^\"]*\"", "", (ROOT / "examples/policy/plan.rego").read_text())
+
+    named = {f".{path}" for path in re.findall(r"\binput\.([a-z_.]+)", policy)}
+    for item, at in lists.items():
+        named |= {f".{at}.{path}" for path in re.findall(rf"\b{item}\.([a-z_.]+)", policy)}
+
+    assert len(named) > 20
+    assert named - there == set()
+
+
 def blocks(language: str) -> list[str]:
     """Return the README's fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 def test_readme_workspace(tmp_path: Path) -> None:
-    """The README's YAML blocks are a workspace that validates."""
-    workspace, accounts = blocks("yaml")
+    """The README's YAML blocks are a workspace that validates, with each way to keep its state."""
+    workspace, accounts, *states = blocks("yaml")
     (tmp_path / "accounts").mkdir()
     with running(Settings()) as endpoint:
         world = World(tmp_path, endpoint)
@@ -73,6 +104,10 @@ def test_readme_workspace(tmp_path: Path) -> None:
     assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
     assert world.run("validate", "--json").json["valid"] is True
     assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
+    assert len(states) >= 2
+    for state in states:
+        world.write("reconciler.yaml", f"{workspace}\n{state}")
+        assert world.run("validate", "--json").json["diagnostics"] == []
 
 
 def test_readme_names_every_command_and_exit_code() -> None:

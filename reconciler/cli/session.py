@@ -9,9 +9,9 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,12 @@ from reconciler.accounts import Account, Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
 from reconciler.changes import vendor_mints
 from reconciler.cli.interrupt import leaving
+from reconciler.cli.runner import context, disposable
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
-from reconciler.errors import SecretError, Stale, UsageError
-from reconciler.state import Holder, Record, Run, Store
+from reconciler.errors import SecretError, Stale, StateError, UsageError
+from reconciler.files import OWN
+from reconciler.state import Holder, Record, Run, Store, Writer
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace
 
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from reconciler.state import Reader
     from reconciler.transport import Transport
     from reconciler.transport.pacing import Pacer
-
-_CI = ("GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILDKITE", "CIRCLECI")
 
 
 def now() -> datetime:
@@ -95,7 +95,13 @@ class Session:
         """The state store; opening it for reading creates nothing."""
         from reconciler.stores import open_store
 
-        store = open_store(self.workspace.state, self.root, self.workspace.name)
+        store = open_store(
+            self.workspace.state,
+            self.root,
+            self.workspace.name,
+            environ=self.environ,
+            resolve=lambda reference: self.resolver.resolve(reference),
+        )
         self._open.callback(store.close)
         return store
 
@@ -116,6 +122,9 @@ class Session:
             for value in (app.proxy, *app.credentials.values())
             if isinstance(value, Reference)
         ]
+        state = self.workspace.state.options.values()
+        reserved += [value for value in state if isinstance(value, Reference)]
+        reserved += [webhook.url for webhook in self.workspace.notify]
         resolver = Resolver(
             self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
         )
@@ -259,6 +268,36 @@ class Session:
                 )
         return apps
 
+    def lock(self, operation: str, patience: float = 0.0) -> AbstractContextManager[Writer]:
+        """Return the lock for a command that writes; `patience` is in seconds.
+
+        Raises StateError where what it writes would be thrown away with the machine.
+        """
+        self.refuse_ephemeral()
+        return self.store.lock(self.holder(operation), patience)
+
+    def refuse_ephemeral(self) -> None:
+        """Raise StateError on a CI runner whose local state would be thrown away with it."""
+        from reconciler.stores import BACKENDS
+
+        settings = self.workspace.state
+        if settings.backend == "sqlite" and not settings.ephemeral and disposable(self.environ):
+            raise StateError.of(
+                "ephemeral-state",
+                f"CI is set and the state is a local file ({settings.path}), which is lost with "
+                "this machine",
+                detail="The next run would take every account for a new one.",
+                hint=f"give it a team backend (state: {{backend: {' or '.join(BACKENDS[1:])}}}); "
+                "or, where .reconciler/ is kept by a cache or by the machine, write "
+                "state: {ephemeral: true}",
+            )
+
+    def keep(self) -> None:
+        """Back the state up before it is changed. Raises StateError where that fails."""
+        from reconciler.stores.backups import keep
+
+        keep(self.store, self.root / OWN / "backups", to_text(now()))
+
     def holder(self, operation: str) -> Holder:
         """Return who asks for the lock."""
         return Holder(self.operator, socket.gethostname(), os.getpid(), operation)
@@ -266,29 +305,23 @@ class Session:
     @cached_property
     def operator(self) -> str:
         """Who runs this: the CI's actor, else the user of this machine."""
-        for name in ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"):
-            if self.environ.get(name):
-                return self.environ[name]
+        if actor := self.context.get("actor"):
+            return actor
         try:
             user = pwd.getpwuid(os.getuid()).pw_name
         except KeyError:
             user = str(os.getuid())
         return f"{user}@{socket.gethostname()}"
 
+    @cached_property
+    def context(self) -> dict[str, str]:
+        """Where this runs: CI service, job, repository, commit; see `runner.context`."""
+        return context(self.environ, self.root)
+
     def run(self, operation: str, fingerprint: str = "") -> Run:
         """Return the run that what is written belongs to."""
-        context = {
-            key: self.environ[name]
-            for key, name in (
-                ("commit", "GITHUB_SHA"),
-                ("commit", "CI_COMMIT_SHA"),
-                ("url", "CI_JOB_URL"),
-                ("ref", "GITHUB_REF"),
-                ("ci_run", "GITHUB_RUN_ID"),
-            )
-            if self.environ.get(name)
-        }
-        return Run(new_id(), operation, to_text(now()), self.operator, fingerprint, context)
+        started = to_text(now())
+        return Run(new_id(), operation, started, self.operator, fingerprint, self.context)
 
 
 @dataclass(slots=True)
@@ -347,14 +380,14 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def moment(text: str | None) -> datetime:
-    """Return the moment a plan is judged at; now without one."""
+def moment(text: str | None, flag: str = "--as-of") -> datetime:
+    """Return the moment that a flag names, or at which a plan is judged; now without one."""
     if text is None:
         return now()
     try:
         return to_moment(text)
     except ValueError as problem:
-        raise UsageError.of("bad-time", f"--as-of: {problem}") from None
+        raise UsageError.of("bad-time", f"{flag}: {problem}") from None
 
 
 def seconds(text: str) -> float:
@@ -363,6 +396,19 @@ def seconds(text: str) -> float:
     if found is None:
         raise UsageError.of("bad-time", f"{text!r} is not a time like 90s or 3m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
+
+
+def ahead(text: str) -> datetime:
+    """Read a moment, or how far ahead one is: `30d`, `12h`."""
+    found = re.fullmatch(r"(\d{1,4})(d|h)", text)
+    try:
+        if found is None:
+            return to_moment(text)
+        return now() + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
+    except ValueError:
+        raise UsageError.of(
+            "bad-time", f"{text!r} is not a time like 30d or 2027-01-31T00:00:00Z"
+        ) from None
 
 
 def allowed(texts: Iterable[str]) -> dict[str, int]:

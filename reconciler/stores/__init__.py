@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reconciler.errors import StateError
 from reconciler.state import Store
+from reconciler.values import Reference
 from reconciler.workspace import StateSettings
 
-BACKENDS = ("sqlite",)
+BACKENDS = ("sqlite", "http", "object")
 
 
 def open_store(
-    settings: StateSettings, root: Path, workspace: str, *, clock: Callable[[], float] = time.time
+    settings: StateSettings,
+    root: Path,
+    workspace: str,
+    *,
+    clock: Callable[[], float] = time.time,
+    environ: Mapping[str, str] = os.environ,
+    resolve: Callable[[Reference], str] = str,
 ) -> Store:
     """Open the store that the settings name; a relative path is beneath `root`.
 
-    `clock` returns seconds since 1970. Nothing is created before the lock is taken. Raises
-    StateError for an unknown backend and for recorded state that cannot be trusted.
+    `clock` returns seconds since 1970, `resolve` the value of a reference in the settings. Nothing
+    is created before the lock is taken. Raises StateError for an unknown backend and for recorded
+    state that cannot be trusted, ConfigError for settings that cannot be used.
     """
     if settings.backend == "sqlite":
         from reconciler.stores.sqlite import SqliteStore
 
         return SqliteStore(root / settings.path, workspace, clock=clock)
+    if settings.backend == "http":
+        from reconciler.stores.http import HttpRemote
+        from reconciler.stores.http_settings import http_settings
+        from reconciler.stores.remote import RemoteStore
+
+        found = http_settings(settings.options, root, environ, resolve)
+        return RemoteStore(HttpRemote(found, clock=clock), root, workspace)
+    if settings.backend == "object":
+        from reconciler.stores.object import ObjectRemote, objects
+        from reconciler.stores.remote import RemoteStore
+
+        url = settings.options["url"]
+        url = resolve(url) if isinstance(url, Reference) else str(url)
+        return RemoteStore(ObjectRemote(url, objects(url), clock=clock), root, workspace)
     raise StateError.of(
         "unknown-backend",
         f"the state backend {settings.backend!r} is not known to this version",
@@ -38,7 +61,11 @@ def set_aside(settings: StateSettings, root: Path) -> Path:
     Raises StateError where the backend has nothing that could be moved.
     """
     if settings.backend != "sqlite":
-        raise StateError.of("unmovable", "this state is not a file that could be moved aside")
+        raise StateError.of(
+            "unmovable",
+            "this state is not a file that could be moved aside",
+            hint="put its last good version back where it is stored, or name another address",
+        )
     place = root / settings.path
     folder = place.with_name(f"{place.name}.damaged-{time.time_ns()}")
     folder.mkdir(mode=0o700)

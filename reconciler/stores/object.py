@@ -1,0 +1,248 @@
+"""State in object storage: a document, small steps appended to it, and the lock, all conditional.
+
+`state.json` is the document, replaced only where its tag is the one that was read. What is
+written since lies in `steps/REVISION.json`, each made only where there is none, so that of two
+writers one is refused. `lock.json` stays there also when nobody holds it: to give a lock up is a
+conditional write as well, because stores cannot delete conditionally, and it keeps the fence.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from reconciler.errors import ConfigError, StateError
+from reconciler.stores.remote_content import Content, corrupt
+from reconciler.stores.remote_copy import Copy, Found, Moved
+from reconciler.stores.sqlite_lock import Held
+from reconciler.values import canonical, loads
+
+_STATE: Final = "state.json"
+_LOCK: Final = "lock.json"
+_STEPS: Final = "steps/"
+_TRIES: Final = 5
+
+
+class Changed(Exception):
+    """The object is not as the condition of a write says."""
+
+
+class Objects(Protocol):
+    """A place for objects by name; every failure but `Changed` is a StateError for a person."""
+
+    def get(self, name: str) -> tuple[bytes, str] | None:
+        """Return an object and its tag, None if there is none."""
+        ...
+
+    def tag(self, name: str) -> str:
+        """Return the tag of an object, empty if there is none."""
+        ...
+
+    def put(self, name: str, data: bytes, tag: str) -> str:
+        """Replace the object with this tag, or make one that is not there; return its tag.
+
+        Raises Changed, perhaps also where this very write took effect and was repeated.
+        """
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all objects beneath a prefix, sorted."""
+        ...
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Remove objects; one that is not there is fine."""
+        ...
+
+    def skew(self) -> float:
+        """Return the seconds that the store's clock is ahead of ours."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+def objects(url: str) -> Objects:
+    """Return the place that a URL names. Raises ConfigError for one that cannot be used."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        from reconciler.stores.object_cloud import CloudObjects, opened
+
+        return CloudObjects(opened(url))
+    from reconciler.stores.object_folder import FolderObjects
+
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise ConfigError.of(
+            "bad-url", f"{url} names no folder of this machine", hint="write file:///path"
+        )
+    return FolderObjects(Path(unquote(parts.path)))
+
+
+class ObjectRemote:
+    """Implements `Remote` on a place for objects. `clock` is in seconds since 1970."""
+
+    appends = True
+    leases = True
+
+    def __init__(self, url: str, place: Objects, *, clock: Callable[[], float] = time.time) -> None:
+        self.name = url.partition("?")[0]
+        self._objects = place
+        self._clock = clock
+        self._skew = 0.0
+
+    def now(self) -> float:
+        """Return seconds since 1970 by the store's clock, once a lock was asked for."""
+        return self._clock() + self._skew
+
+    def read(self) -> Found:
+        """Return the document and the steps behind it, as of one moment."""
+        for _ in range(_TRIES):
+            found = self._objects.get(_STATE)
+            document, tag = found or (None, "")
+            steps = [
+                (_revision(name), got[0])
+                for name in self._objects.names(_STEPS)
+                if (got := self._objects.get(name)) is not None
+            ]
+            # Steps are dropped once a document holds them, and only then.
+            if self._objects.tag(_STATE) == tag:
+                return Found(document, tag, tuple(sorted(steps)))
+        raise StateError.of(
+            "state-busy",
+            f"{self.name}: the state is being written faster than it can be read",
+            hint="Run again.",
+        )
+
+    def prove(self) -> None:
+        """Try whether conditions of writes are kept. Raises StateError if one is not."""
+        name = f"trial-{uuid.uuid4()}.json"
+        try:
+            tag = self._objects.put(name, b"1", "")
+            newer = self._objects.put(name, b"22", tag)
+            for stale in ("", tag):
+                with suppress(Changed):
+                    self._objects.put(name, b"333", stale)
+                    raise self._unconditional()
+            if self._objects.get(name) != (b"22", newer):
+                raise self._unconditional()
+        except Changed:
+            raise self._unconditional() from None
+        finally:
+            with suppress(StateError):
+                self._objects.drop([name])
+
+    def write(self, copy: Copy, after: Content, document: bytes, held: Held) -> str:
+        """Replace the document where nobody else has, and drop the steps that it holds."""
+        self._demand(held)
+        try:
+            tag = self._objects.put(_STATE, document, copy.tag)
+        except Changed:
+            found = self._objects.get(_STATE)
+            if found is None or found[0] != document:
+                raise Moved from None
+            tag = found[1]
+        with suppress(StateError):
+            names = self._objects.names(_STEPS)
+            self._objects.drop([name for name in names if _revision(name) <= after.revision])
+        return tag
+
+    def append(self, after: Content, step: bytes, held: Held) -> None:
+        """Make the step where there is none of its revision, then look that the lock was ours.
+
+        Whoever takes the lock away does that first and reads then, so a step that was made before
+        is seen by them: it is told as lost here, and what it says is in doubt there.
+        """
+        name = f"{_STEPS}{after.revision:012d}.json"
+        try:
+            self._objects.put(name, step, "")
+        except Changed:
+            found = self._objects.get(name)
+            if found is None or found[0] != step:
+                raise Moved from None
+        self._demand(held)
+
+    def holder(self) -> Held | None:
+        """Return who has the lock, None if nobody has."""
+        held, _ = self._lock()
+        return held if held.id else None
+
+    def take(self, mine: Held) -> Held:
+        """Take the lock if it is free, under the next fence."""
+        self._skew = self._objects.skew()
+        for _ in range(_TRIES):
+            held, tag = self._lock()
+            if held.id:
+                return held
+            ahead = self.now() - mine.acquired
+            ours = replace(
+                mine,
+                acquired=mine.acquired + ahead,
+                expires=mine.expires + ahead,
+                fence=held.fence + 1,
+            )
+            if self._replaced(ours, tag):
+                return ours
+        raise corrupt(self.name, "the lock is neither free nor held")
+
+    def renew(self, before: Held, after: Held) -> None:
+        """Prolong the lease where the lock is still ours."""
+        held, tag = self._lock()
+        if (held.id, held.expires) != (before.id, before.expires) or not self._replaced(after, tag):
+            raise Moved
+
+    def free(self, held: Held, fence: int) -> bool:
+        """Give up the lock, keeping the fence; one that was renewed meanwhile stays."""
+        found, tag = self._lock()
+        if (found.id, found.expires) != (held.id, held.expires):
+            return False
+        return self._replaced(Held(fence=max(fence, found.fence)), tag)
+
+    def close(self) -> None:
+        """Release connections."""
+        self._objects.close()
+
+    def _lock(self) -> tuple[Held, str]:
+        found = self._objects.get(_LOCK)
+        if found is None:
+            return Held(), ""
+        try:
+            shape: Any = loads(found[0])
+            return Held(**shape), found[1]
+        except (ValueError, TypeError) as problem:
+            raise corrupt(f"{self.name}: lock", f"{problem}") from None
+
+    def _replaced(self, held: Held, tag: str) -> bool:
+        """Replace the lock; tell whether it is this one now."""
+        data = canonical(asdict(held))
+        try:
+            self._objects.put(_LOCK, data, tag)
+        except Changed:
+            # A repeated write is refused for what it did itself.
+            found = self._objects.get(_LOCK)
+            return found is not None and found[0] == data and bool(held.id)
+        return True
+
+    def _demand(self, held: Held) -> None:
+        found, _ = self._lock()
+        if found.id != held.id:
+            raise Moved
+
+    def _unconditional(self) -> Exception:
+        return StateError.of(
+            "state-unconditional",
+            f"{self.name}: this store does not keep the conditions of writes, so two runs could"
+            " overwrite each other",
+            hint="Use a store with conditional writes (If-Match, If-None-Match), or the backend"
+            " postgres or http.",
+        )
+
+
+def _revision(name: str) -> int:
+    number = name.removeprefix(_STEPS).removesuffix(".json")
+    return int(number) if number.isdecimal() else 0
