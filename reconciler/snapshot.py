@@ -68,10 +68,11 @@ class Snapshot:
 def encode(recorded: Reader, *, redact: bool = False) -> Iterator[bytes]:
     """Yield the canonical JSON of a snapshot in pieces, so that memory stays flat.
 
-    The last piece carries the digest over all that came before.
+    The last piece carries the digest over all that came before, and the chain of the serials that
+    led to it where the store keeps one.
     """
     who = recorded.identity()
-    head = {
+    head: dict[str, Any] = {
         "apps": dict(recorded.apps()),
         "lineage": who.lineage,
         "redacted": redact,
@@ -79,6 +80,7 @@ def encode(recorded: Reader, *, redact: bool = False) -> Iterator[bytes]:
         "tool": "reconciler",
         "version": VERSION,
         "workspace": who.workspace,
+        **({"chain": who.chain} if who.chain else {}),
     }
     told = digest(canonical(head))
     yield b'{"accounts":['
@@ -116,7 +118,12 @@ def decode(data: bytes, name: str) -> Snapshot:
         if sealed != f"sha256:{chain.hex()}":
             raise ValueError("its digest does not fit: it was edited or cut")
         records = [Record.from_json(shape) for shape in accounts]
-        who = Identity(str(told["workspace"]), str(told["lineage"]), int(told["serial"]))
+        who = Identity(
+            str(told["workspace"]),
+            str(told["lineage"]),
+            int(told["serial"]),
+            str(told.get("chain", "")),
+        )
         return Snapshot(
             who,
             {record.address: record for record in records},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -251,11 +251,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which state this is: its workspace, its lineage (made once) and its serial (every change)."""
+    """Which state this is: its workspace, its lineage (made once) and its serial (every change).
+
+    `chain` is the digest of all serials up to this one, empty where a store keeps none. Two states
+    of one serial with different chains have gone different ways.
+    """
 
     workspace: str
     lineage: str
     serial: int
+    chain: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +353,21 @@ class Writer(Protocol):
         """Replace or drop records outside an apply (refresh, import, `state rm`), with history."""
         ...
 
+    def erase(
+        self,
+        address: Address,
+        record: Record | None,
+        hide: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> int:
+        """Replace what is kept of an account, and leave none of it behind as far as that goes.
+
+        `record` replaces the recorded one where there is one; `hide` is given the action of every
+        line of the account's journal and returns what stays of it, and the vendor's messages go.
+        Adds a line of history, all in one transaction; returns how many lines were rewritten.
+        Raises StateError while an action of the account is in doubt.
+        """
+        ...
+
     def check(self) -> None:
         """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
         ...
@@ -362,6 +382,13 @@ class Store(Reader, Protocol):
 
     def force_unlock(self, id: str, run: Run) -> None:
         """Break the lock with this exact id; raises `Locked` or `StateError` if it is another."""
+        ...
+
+    def chain(self) -> int:
+        """Walk the chain of serials, and what reading leaves out, anew; return how many there are.
+
+        Raises StateError for a link that does not fit. 0 where earlier serials are not kept.
+        """
         ...
 
     def close(self) -> None:

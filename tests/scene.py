@@ -133,6 +133,7 @@ READS = frozenset(
         "getnospeaking",
     ]
 )
+_KEPT = ("state.db", "state.db.high-water", "state.db-wal", "state.db-shm")
 CREATES = frozenset(("create", "multiaccount_import", "account_import"))
 
 
@@ -333,8 +334,12 @@ class Scene(World):
 
     def _on_disk(self) -> Iterator[str]:
         folder = self.state.parent
-        for path in folder.iterdir():
-            if path.name not in ("state.db", "state.db.high-water", "state.db-wal", "state.db-shm"):
+        backups = folder / "backups"
+        for path in (*folder.iterdir(), *backups.glob("*")):
+            if path == backups:
+                continue
+            backup = path.parent == backups and path.suffix == ".db"
+            if not backup and path.name not in _KEPT:
                 yield f"{path.name} was left behind"
             if stat.S_IMODE(path.stat().st_mode) != 0o600:
                 yield f"{path.name} has mode {path.stat().st_mode:o}"

@@ -10,6 +10,10 @@ from reconciler.state import Settlement, Status
 from reconciler.values import to_moment
 
 
+def without_changes(action):
+    return {key: value for key, value in action.items() if key != "changes"}
+
+
 class JournalConformance(StoreFixtures):
     """What is written down before and after every action."""
 
@@ -218,3 +222,62 @@ class JournalConformance(StoreFixtures):
             with pytest.raises(StateError, match="app-1"):
                 writer.bind({"sg": "app-3", "cn": "app-2"})
         assert filled.apps() == {"cn": "app-1"}
+
+    # Erasing, and checking all that is kept
+
+    def test_erasing_rewrites_record_and_journal(self, filled, opens):
+        """The record and every line of the account are replaced, messages go, others stay."""
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.intend([intent("i-1", 1), intent("i-2", 2)])
+            settled = [Settlement(f"i-{n}", Status.CONFIRMED, "200", "said A") for n in (1, 2)]
+            writer.settle(settled)
+        others = [one for one in filled.history() if one.address != where(1)]
+        before = list(filled.history(where(1)))
+        with filled.lock(holder()) as writer:
+            writer.begin(run("run-2", "erase"))
+            gone = record(1, document={"labels": {"team": "support"}})
+            assert writer.erase(where(1), gone, without_changes) == 1
+        kept = opens()
+        (one,) = kept.records([where(1)])
+        assert one.document == {"labels": {"team": "support"}}
+        *lines, last = kept.history(where(1))
+        assert [(x.at, x.run, x.status, x.code) for x in lines] == [
+            (x.at, x.run, x.status, x.code) for x in before
+        ]
+        assert "changes" not in lines[-1].action
+        assert [one.message for one in lines] == ["", ""]
+        assert (last.action["action"], last.run.id) == ("erase", "run-2")
+        assert [one for one in kept.history() if one.address != where(1)] == others
+        assert kept.identity().serial == 2
+        kept.chain()
+
+    def test_erasing_what_is_recorded_no_more(self, filled, opens):
+        """History of an account without a record is rewritten; the serial stays."""
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.erase(where(77), None, lambda action: action)
+        assert [one.action["action"] for one in opens().history(where(77))] == ["erase"]
+        assert opens().identity().serial == 1
+
+    def test_what_is_in_doubt_is_not_erased(self, filled):
+        """An account with an action in doubt is refused, and nothing of it is rewritten."""
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.intend([intent("i-1", 1)])
+        before = seen(filled)
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            with pytest.raises(StateError, match="not known"):
+                writer.erase(where(1), record(1, "B"), lambda action: {})
+        assert seen(filled) == before
+
+    def test_the_chain_names_the_state(self, filled, opens):
+        """Walking the chain passes; where a store keeps one, each change makes another tip."""
+        before = filled.identity().chain
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.save([record(50)], [], "import")
+        after = opens()
+        assert (after.identity().chain != before) == bool(before)
+        assert after.chain() in (0, after.identity().serial)

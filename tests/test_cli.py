@@ -530,11 +530,16 @@ def test_drift(applied: World) -> None:
             "address": "cn-prod/alice",
             "kind": "changed",
             "changes": [
-                {"path": "banned", "recorded": False, "observed": True},
-                {"path": "profile.name", "recorded": "Alice", "observed": "Al1ce"},
+                {"path": "banned", "recorded": False, "observed": True, "cause": "console"},
+                {
+                    "path": "profile.name",
+                    "recorded": "Alice",
+                    "observed": "Al1ce",
+                    "cause": "user_or_console",
+                },
             ],
         },
-        {"address": "cn-prod/bob", "kind": "missing", "changes": []},
+        {"address": "cn-prod/bob", "kind": "missing", "changes": [], "cause": "console"},
     ]
     assert (applied.serial(), len(applied.mutations())) == before
     assert applied.run("drift").last == "Drift: 1 changed, 1 missing, 0 unchanged."

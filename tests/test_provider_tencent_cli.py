@@ -146,7 +146,12 @@ def test_the_life_of_a_custom_field(world: Chat) -> None:
     found = world.run("drift", "--json")
     assert found.code == 2
     assert found.json["drift"][0]["changes"] == [
-        {"path": "profile.custom.Team", "recorded": "a", "observed": "console"}
+        {
+            "path": "profile.custom.Team",
+            "recorded": "a",
+            "observed": "console",
+            "cause": "user_or_console",
+        }
     ]
     assert world.run("refresh").last == "Refreshed: 2 accounts read, 2 records changed."
     assert world.run("refresh").last == "Refreshed: 2 accounts read, 0 records changed."

@@ -326,7 +326,7 @@ BREAKS = {
     "reconciler.transport.wire:Wire.exchange": "drift",
     "reconciler.transport:judge": "drift",
     "reconciler.providers.tencent:usersig": "drift",
-    "reconciler.cli.session:_Tokens.resolve": "apply",
+    "reconciler.cli.tokens:Tokens.resolve": "apply",
     "reconciler.secrets:Resolver.resolve": "drift",
     "reconciler.secrets:_clean": "drift",
     "reconciler.secrets:fingerprint": "apply",

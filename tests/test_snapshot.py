@@ -138,6 +138,18 @@ def test_an_empty_state_has_a_snapshot():
     assert list(decode(b"".join(encode(Memory())), "s").everything()) == []
 
 
+def test_the_chain_comes_along_and_may_be_missing():
+    """A store's chain is in the snapshot and under its digest; older ones without are read."""
+    store = Memory(record("a"))
+    assert decode(b"".join(encode(store)), "s").identity().chain == ""
+    who = replace(store.identity(), chain="ab")
+    store.identity = lambda: who
+    data = b"".join(encode(store))
+    assert decode(data, "s").identity().chain == "ab"
+    with pytest.raises(StateError):
+        decode(data.replace(b'"chain":"ab"', b'"chain":"ac"'), "s")
+
+
 def edits():
     told_ = json.loads(b"".join(encode(Memory(record("a", profile={"name": "A"}), record("b")))))
     first, second = told_["accounts"]

@@ -61,10 +61,11 @@ def run(arguments: Namespace, console: Console) -> int:
         )
     reporter = Reporter(console, json=arguments.format == "json")
     with Session(arguments, console) as session:
-        holder, patience = session.holder("apply"), seconds(arguments.lock_timeout)
+        patience = seconds(arguments.lock_timeout)
+        session.refuse_ephemeral()
         if patience and (held := session.store.held()):
             reporter.tell(Waiting(held))
-        with session.store.lock(holder, patience) as writer:
+        with session.lock("apply", patience) as writer:
             return _Applying(session, arguments, console, reporter, writer, allow).run(saved)
 
 
@@ -95,6 +96,7 @@ class _Applying:
         self.session, self.arguments, self.console = session, arguments, console
         self.reporter, self.writer, self.allow = reporter, writer, allow
         self.stop = threading.Event()
+        self.kept = False
 
     def run(self, saved: Plan | None) -> int:
         """Settle, plan, judge, ask, apply."""
@@ -150,6 +152,7 @@ class _Applying:
             return False
         names = {split(intent.address)[0] for intent in doubts} & self.session.workspace.apps.keys()
         self.session.same_apps(self.session.store, names)
+        self._keep()
         self.writer.begin(self.session.run("settle"))
         fields = (
             (intent.address, [change["path"] for change in intent.action["changes"]])
@@ -175,6 +178,7 @@ class _Applying:
                 hint="plan again",
             )
         apps = self.session.same_apps(self.session.store, asking)
+        self._keep()
         run = self.session.run("apply", planned.fingerprint)
         self.writer.begin(run)
         if apps:
@@ -198,6 +202,12 @@ class _Applying:
         if summary.interrupted:
             return Exit.INTERRUPTED
         return Exit.DONE if summary.complete else Exit.PARTIAL
+
+    def _keep(self) -> None:
+        """Back the state up, once, before anything is changed. Raises StateError if that fails."""
+        if not self.kept:
+            self.session.keep()
+        self.kept = True
 
     def _events(self, planned: Plan, run: Run, links: Mapping[str, Link]) -> Iterator[Event]:
         self.reporter.start(planned)

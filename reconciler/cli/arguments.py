@@ -16,6 +16,10 @@ _DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
 _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
 _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
+_DEEDS = (
+    *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
+    *("force-unlock", "state rm", "state mv", "state push", "state restore"),
+)
 
 
 def _layout(prog: str) -> argparse.HelpFormatter:
@@ -268,7 +272,9 @@ def _state(parser: argparse.ArgumentParser) -> None:
     history = part("history", "what was done, by whom and why, oldest first")
     history.add_argument("address", metavar="ADDR", nargs="?")
     history.add_argument("--since", metavar="TIME", help="only from this moment on")
-    history.add_argument("--action", metavar="KIND", help="only this kind of action (block)")
+    history.add_argument(
+        "--action", metavar="KIND", choices=_DEEDS, help="only this kind of action (block)"
+    )
     _json(history)
 
 

@@ -13,6 +13,7 @@ from reconciler.views import text
 def run(arguments: Namespace, console: Console) -> int:
     """Break the lock with this exact id."""
     with Session(arguments, console) as session:
+        session.refuse_ephemeral()
         held = session.store.held()
         if held is not None and held.id == arguments.id and not arguments.auto_approve:
             console.say(text.lock(held))

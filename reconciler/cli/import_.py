@@ -23,7 +23,7 @@ def run(arguments: Namespace, console: Console) -> int:
             raise UsageError.of("bad-address", f"reconciler.yaml has no provider {unknown[0]}")
         store = session.store
         failed = 0
-        with store.lock(session.holder("import"), seconds(arguments.lock_timeout)) as writer:
+        with session.lock("import", seconds(arguments.lock_timeout)) as writer:
             apps = session.same_apps(store, names)
             links = session.links(names, read_only=True)
             known = {record.address for record in store.records(addresses)}

@@ -15,9 +15,7 @@ def run(arguments: Namespace, console: Console) -> int:
     """Read every recorded account and record what was seen."""
     with Session(arguments, console) as session:
         targets = session.targets(arguments.target)
-        with session.store.lock(
-            session.holder("refresh"), seconds(arguments.lock_timeout)
-        ) as writer:
+        with session.lock("refresh", seconds(arguments.lock_timeout)) as writer:
             links = session.readers(targets)
             # Listed first: what is read is written while the reading goes on.
             records = list(session.recorded(targets))

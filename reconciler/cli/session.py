@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Account, Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
-from reconciler.changes import vendor_mints
 from reconciler.cli.interrupt import leaving
 from reconciler.cli.runner import context, disposable
+from reconciler.cli.tokens import Tokens
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, StateError, UsageError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from reconciler.carry import Link
     from reconciler.cli.console import Console
-    from reconciler.conversation import Token
     from reconciler.events import Throttled
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
@@ -176,7 +174,7 @@ class Session:
     def _keyed(self) -> Callable[[Address, Mapping[str, Any]], str] | None:
         if self.workspace.secrets.fingerprint_key is None:
             return None
-        tokens = _Tokens(self)
+        tokens = Tokens(self)
 
         def keyed(where: Address, token: Mapping[str, Any]) -> str:
             # A pull request has no secrets: then the version alone decides.
@@ -205,7 +203,7 @@ class Session:
         from reconciler.providers import provider
         from reconciler.transport import Transport
 
-        tokens = _Tokens(self)
+        tokens = Tokens(self)
         links = {}
         apps = {name: self.workspace.apps[name] for name in names if name in self.workspace.apps}
         named: dict[str, set[str]] = {
@@ -287,7 +285,7 @@ class Session:
                 f"CI is set and the state is a local file ({settings.path}), which is lost with "
                 "this machine",
                 detail="The next run would take every account for a new one.",
-                hint=f"give it a team backend (state: {{backend: {' or '.join(BACKENDS[1:])}}}); "
+                hint=f"share the state (state: {{backend: …}} with {' or '.join(BACKENDS[1:])}); "
                 "or, where .reconciler/ is kept by a cache or by the machine, write "
                 "state: {ephemeral: true}",
             )
@@ -322,57 +320,6 @@ class Session:
         """Return the run that what is written belongs to."""
         started = to_text(now())
         return Run(new_id(), operation, started, self.operator, fingerprint, self.context)
-
-
-@dataclass(slots=True)
-class _Tokens:
-    """Account tokens of one session: from references, minted here, or minted by the vendor.
-
-    A minted one has a reference of its own, `minted:ADDRESS`, that no file can write.
-    """
-
-    session: Session
-    minted: dict[str, str] = field(default_factory=dict)
-
-    def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
-        """Return a reference that `resolve` knows, or a sink that can take the vendor's token.
-
-        A token minted here has reached its sink by then.
-        """
-        from reconciler.conversation import Sink
-        from reconciler.secrets import mint
-
-        if "from" in token:
-            return Reference(token["from"])
-        if vendor_mints(token):
-            sink = Reference(token["sink"])
-            self.session.resolver.expect(sink)
-            return Sink(sink)
-        name = f"minted:{address}"
-        if name not in self.minted:
-            value = mint()
-            self.session.resolver.deliver(Reference(token["sink"]), value)
-            self.minted[name] = value
-        return Reference(name)
-
-    def resolve(self, reference: Reference) -> str:
-        """Return the clear text where a request is encoded."""
-        if reference.scheme == "minted":
-            return self.minted[reference.text]
-        return self.session.resolver.resolve_for_account(reference)
-
-    def key(self, address: Address, token: Mapping[str, Any]) -> str:
-        """Return the keyed fingerprint of a token; it follows the account to another provider."""
-        from reconciler.secrets import fingerprint
-
-        key = self.session.workspace.secrets.fingerprint_key
-        if key is None or vendor_mints(token):
-            return ""
-        ready = self.ready(address, token)
-        if not isinstance(ready, Reference):
-            return ""
-        value = self.resolve(ready)
-        return fingerprint(self.session.resolver.resolve(key), split(address)[1], value)
 
 
 def new_id() -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, now, seconds
+from reconciler.cli.plan import snapshot_file
+from reconciler.cli.session import Session, moment, now, seconds
 from reconciler.errors import StateError, UsageError
 from reconciler.exits import Exit
+from reconciler.files import OWN
 from reconciler.state import Record
 from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text
+from reconciler.views.history import origins, run_lines
 from reconciler.views.words import number
 
 if TYPE_CHECKING:
@@ -59,10 +63,12 @@ def _list(session: Session, arguments: Namespace, console: Console) -> int:
 
 def _show(session: Session, arguments: Namespace, console: Console) -> int:
     record = _one(session, session.address(arguments.address))
+    known = origins(record, session.store.history(record.address))
     if arguments.format == "json":
-        console.json(record.to_json())
+        set_by = {path: origin._asdict() for path, origin in known.items()}
+        console.json({**record.to_json(), "set_by": set_by})
     else:
-        console.lines(text.record(record))
+        console.lines(text.record(record, known))
     return Exit.DONE
 
 
@@ -84,7 +90,7 @@ def _rm(session: Session, arguments: Namespace, console: Console) -> int:
     for where in addresses:
         _one(session, where)
     _ask(arguments, console, f"Stop recording {number(len(addresses), 'account')}?")
-    with session.store.lock(session.holder("state rm"), seconds(arguments.lock_timeout)) as writer:
+    with session.lock("state rm", seconds(arguments.lock_timeout)) as writer:
         writer.begin(session.run("state rm"))
         writer.save((), addresses, "state rm")
     console.print(f"Removed {number(len(addresses), 'record')}; the vendor was not touched.")
@@ -103,7 +109,7 @@ def _mv(session: Session, arguments: Namespace, console: Console) -> int:
                 hint=f"if that record is wrong: reconciler state rm {target}",
             )
     _ask(arguments, console, f"Move {number(len(moves), 'record')} to {arguments.new}?")
-    with session.store.lock(session.holder("state mv"), seconds(arguments.lock_timeout)) as writer:
+    with session.lock("state mv", seconds(arguments.lock_timeout)) as writer:
         writer.begin(session.run("state mv"))
         records = [
             replace(record, address=moves[record.address])
@@ -144,12 +150,12 @@ def _pull(session: Session, arguments: Namespace, console: Console) -> int:
 
 
 def _backup(session: Session, _arguments: Namespace, console: Console) -> int:
-    from reconciler.files import write_private
+    from reconciler.files import private_folder, write_private
     from reconciler.snapshot import encode
 
     stamp = to_text(now()).replace(":", "")
-    path = session.root / ".reconciler/backups" / f"{session.store.identity().serial}-{stamp}.json"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = session.root / OWN / "backups" / f"{session.store.identity().serial}-{stamp}.json"
+    private_folder(path.parent)
     if path.exists():
         raise StateError.of("exists", f"{path} exists already", hint="wait a second and try again")
     write_private(path, encode(session.store))
@@ -167,6 +173,13 @@ def _push(session: Session, arguments: Namespace, console: Console) -> int:
             f"{arguments.snapshot} has serial {snapshot.who.serial}, recorded is {here.serial}",
             hint="to go back on purpose: reconciler state restore FILE",
         )
+    if here == snapshot.who and here.chain and snapshot.who.chain not in ("", here.chain):
+        raise StateError.of(
+            "forked",
+            f"{arguments.snapshot} has serial {snapshot.who.serial}, and so has what is recorded, "
+            "but each was changed without the other",
+            hint="look which one is right; to take the file: reconciler state restore FILE",
+        )
     return _replace(session, arguments, console, snapshot, "state push")
 
 
@@ -182,20 +195,24 @@ def _restore(session: Session, arguments: Namespace, console: Console) -> int:
         _ask(arguments, console, "Move the unusable state aside and start from the snapshot?")
         arguments.auto_approve = True
         kept = set_aside(session.workspace.state, session.root)
-        console.say(f"The unusable state was moved to {kept}; what was in doubt is only in there.")
+        console.say(f"The unusable state was moved to {kept}; {_brought(session, arguments)}.")
         session.__dict__.pop("store", None)
     return _replace(session, arguments, console, snapshot, "state restore")
 
 
-def _snapshot(session: Session, name: str) -> Snapshot:
-    from reconciler.snapshot import decode
+def _brought(session: Session, arguments: Namespace) -> str:
+    """Put a copy of the whole state in its place, where that is one; tell what history is left."""
+    from reconciler.stores.backups import is_copy, put_back
 
-    try:
-        snapshot = decode(Path(name).read_bytes(), name)
-    except OSError as problem:
-        raise StateError.of(
-            "no-snapshot", f"{name} cannot be read", detail=f"{problem.strerror}."
-        ) from None
+    path = Path(arguments.snapshot)
+    if not is_copy(path):
+        return "its history, and what was in doubt, are only in there"
+    put_back(path, session.root / session.workspace.state.path, session.workspace.name)
+    return "its history since the backup is only in there"
+
+
+def _snapshot(session: Session, name: str) -> Snapshot:
+    snapshot = _read(session, name)
     if snapshot.who.workspace != session.workspace.name:
         raise StateError.of(
             "wrong-workspace",
@@ -205,6 +222,16 @@ def _snapshot(session: Session, name: str) -> Snapshot:
     if snapshot.redacted:
         raise StateError.of("redacted", f"{name} is redacted, so it cannot become the state")
     return snapshot
+
+
+def _read(session: Session, name: str) -> Snapshot:
+    """Read a snapshot, or the copy of a SQLite state that an apply made before it began."""
+    from reconciler.stores.backups import is_copy, read
+
+    with suppress(OSError):  # told below, as of any other file
+        if is_copy(Path(name)):
+            return read(Path(name), session.workspace.name)
+    return snapshot_file(name)
 
 
 def _replace(
@@ -225,7 +252,8 @@ def _replace(
         f"Record the {number(len(snapshot.accounts), 'account')} of "
         f"{arguments.snapshot} and drop {number(len(gone), 'other')}?",
     )
-    with store.lock(session.holder(operation), seconds(arguments.lock_timeout)) as writer:
+    with session.lock(operation, seconds(arguments.lock_timeout)) as writer:
+        session.keep()
         writer.begin(session.run(operation), snapshot.who.lineage)
         writer.bind(snapshot.bound)
         records = list(snapshot.accounts.values())
@@ -238,11 +266,49 @@ def _replace(
 
 def _history(session: Session, arguments: Namespace, console: Console) -> int:
     where = session.address(arguments.address) if arguments.address else None
+    since = to_text(moment(arguments.since, "--since")) if arguments.since else ""
+    runs: set[str] = set()
     for entry in session.store.history(where):
+        line = shapes.entry(entry)
+        if entry.at < since or arguments.action not in (None, line["kind"]):
+            continue
         if arguments.format == "json":
-            console.json(shapes.entry(entry))
-        else:
-            console.print(text.entry(entry))
+            console.json(line)
+            continue
+        if entry.run.id not in runs:
+            runs.add(entry.run.id)
+            console.lines(run_lines(entry.run))
+        console.print(f"  {text.entry(entry)}")
+    return Exit.DONE
+
+
+def _verify(session: Session, arguments: Namespace, console: Console) -> int:
+    """Read everything once; what is not as it was written is an error on the way."""
+    store = session.store
+    who = store.identity()
+    found = {
+        "serials": store.chain(),
+        "records": sum(1 for _ in store.everything()),
+        "history": sum(1 for _ in store.history()),
+        "in_doubt": len(store.unresolved()),
+    }
+    if arguments.format == "json":
+        known = {"lineage": who.lineage, "serial": who.serial, "chain": who.chain}
+        console.json({"valid": True, **known, **found})
+        return Exit.DONE
+    if not who.lineage:
+        console.print("Nothing is recorded yet, so there is nothing to verify.")
+        return Exit.DONE
+    chain = (
+        f"{number(found['serials'], 'serial')} of the chain"
+        if found["serials"]
+        else ("the document's digest; the backend keeps no chain of earlier serials")
+    )
+    console.print(f"Serial {who.serial} of lineage {who.lineage}, as it was written:")
+    console.print(f"  {chain}")
+    console.print(f"  {number(found['records'], 'record')}, each with its digest")
+    console.print(f"  {number(found['history'], 'line')} of history, and no line is missing")
+    console.print(f"  {number(found['in_doubt'], 'action')} in doubt")
     return Exit.DONE
 
 
@@ -256,4 +322,5 @@ _PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
     "backup": _backup,
     "restore": _restore,
     "history": _history,
+    "verify": _verify,
 }

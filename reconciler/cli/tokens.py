@@ -1,0 +1,66 @@
+"""Tokens: where account tokens come from in one run; clear text stays with who encodes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.accounts import Address, split
+from reconciler.changes import vendor_mints
+from reconciler.values import Reference
+
+if TYPE_CHECKING:
+    from reconciler.cli.session import Session
+    from reconciler.conversation import Token
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Account tokens of one session: from references, minted here, or minted by the vendor.
+
+    A minted one has a reference of its own, `minted:ADDRESS`, that no file can write.
+    """
+
+    session: Session
+    minted: dict[str, str] = field(default_factory=dict)
+
+    def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
+        """Return a reference that `resolve` knows, or a sink that can take the vendor's token.
+
+        A token minted here has reached its sink by then.
+        """
+        from reconciler.conversation import Sink
+        from reconciler.secrets import mint
+
+        if "from" in token:
+            return Reference(token["from"])
+        if vendor_mints(token):
+            sink = Reference(token["sink"])
+            self.session.resolver.expect(sink)
+            return Sink(sink)
+        name = f"minted:{address}"
+        if name not in self.minted:
+            value = mint()
+            self.session.resolver.deliver(Reference(token["sink"]), value)
+            self.minted[name] = value
+        return Reference(name)
+
+    def resolve(self, reference: Reference) -> str:
+        """Return the clear text where a request is encoded."""
+        if reference.scheme == "minted":
+            return self.minted[reference.text]
+        return self.session.resolver.resolve_for_account(reference)
+
+    def key(self, address: Address, token: Mapping[str, Any]) -> str:
+        """Return the keyed fingerprint of a token; it follows the account to another provider."""
+        from reconciler.secrets import fingerprint
+
+        key = self.session.workspace.secrets.fingerprint_key
+        if key is None or vendor_mints(token):
+            return ""
+        ready = self.ready(address, token)
+        if not isinstance(ready, Reference):
+            return ""
+        value = self.resolve(ready)
+        return fingerprint(self.session.resolver.resolve(key), split(address)[1], value)
