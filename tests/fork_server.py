@@ -29,10 +29,12 @@ import yaml
 import reconciler.cli.apply as applying
 import reconciler.files as files
 import reconciler.settle as settling
+import reconciler.stores.lease as locks
 import reconciler.stores.sqlite as store
 import reconciler.stores.sqlite_file as sqlite_file
-import reconciler.stores.sqlite_lock as locks
-import reconciler.stores.sqlite_writer as writers
+import reconciler.stores.sqlite_tables as tables
+import reconciler.stores.table_store as stores
+import reconciler.stores.table_writer as writers
 import reconciler.transport as transport
 import reconciler.transport.wire as wire
 from reconciler.__main__ import main
@@ -137,25 +139,25 @@ Put = Callable[[Act], None]
 
 POINTS: dict[str, Put] = {
     "C1 before the lock": lambda at: before(store.SqliteStore, "_writable", at),
-    "C2 locked": lambda at: after(store, "take", at),
+    "C2 locked": lambda at: after(stores, "take", at),
     "C3 judged": lambda at: before(applying._Applying, "_carry_out", at),
-    "C4 before the intents": lambda at: before(writers.SqliteWriter, "intend", at),
-    "C5 in the intents' transaction": lambda at: after(writers, "add_journal", at),
-    "C6 intents committed": lambda at: after(writers.SqliteWriter, "intend", at),
+    "C4 before the intents": lambda at: before(writers.TableWriter, "intend", at),
+    "C5 in the intents' transaction": lambda at: after(tables.SqliteTables, "add_journal", at),
+    "C6 intents committed": lambda at: after(writers.TableWriter, "intend", at),
     "C7 half the body sent": lambda at: _mutating(at, "half"),
     "C8 sent": lambda at: _mutating(at, "sent"),
     "C9 half the answer read": lambda at: _mutating(at, "partly"),
     "C10 answer parsed": lambda at: _mutating(at, "parsed"),
-    "C11 in the outcomes' transaction": lambda at: after(writers.SqliteWriter, "_put", at),
-    "C12 outcomes committed": lambda at: after(writers.SqliteWriter, "settle", at),
+    "C11 in the outcomes' transaction": lambda at: after(writers.TableWriter, "_put", at),
+    "C12 outcomes committed": lambda at: after(writers.TableWriter, "settle", at),
     "C13 before the high-water mark": lambda at: before(writers, "write_mark", at),
     "C13 in the high-water mark": lambda at: before(files.os, "rename", at),
     "C14 before the unlock": lambda at: before(writers, "clear", at),
-    "C15 unlocked": lambda at: after(writers.SqliteWriter, "release", at),
-    "C15 before the file is shrunk": lambda at: before(store, "_shrink", at),
+    "C15 unlocked": lambda at: after(writers.TableWriter, "release", at),
+    "C15 before the file is shrunk": lambda at: before(tables.SqliteTables, "shrink", at),
     "C16 before the read-back": lambda at: before(settling, "look", at),
     "C16 read back": lambda at: after(settling, "look", at),
-    "the lock was asked for": lambda at: after(store, "take", at),
+    "the lock was asked for": lambda at: after(stores, "take", at),
     "planning": lambda at: before(applying, "make", at),
     "paced": lambda at: before(transport.Pacer, "wait", at),
 }

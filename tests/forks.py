@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.stores.sqlite_lock import birth
+from reconciler.stores.lease import birth
 
 
 @dataclass

@@ -160,7 +160,7 @@ class StateServer:
 
 
 def _iso(seconds: float) -> str:
-    from reconciler.stores.sqlite_rows import moment
+    from reconciler.stores.rows import moment
 
     return moment(seconds).replace("Z", ".000Z")
 

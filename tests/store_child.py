@@ -16,6 +16,16 @@ from reconciler.state import Settlement, Status
 from reconciler.stores.sqlite import SqliteStore
 
 
+def opened(place, lease):
+    """Open the file at `place`; or, where it has two lines, the database at the second."""
+    root, _, database = place.partition("\n")
+    if not database:
+        return SqliteStore(Path(place), "ws", lease=lease)
+    from reconciler.stores.postgres import postgres_store
+
+    return postgres_store(database, "reconciler", Path(root), "ws", lease=lease)
+
+
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
@@ -62,6 +72,27 @@ def race(store, rounds):
             time.sleep(0.002)
 
 
+def queue(store, rounds):
+    """Apply a little as often as told, waiting for the lock each time; say when and what."""
+    for n in range(rounds):
+        mine = f"{os.getpid()}-{n}"
+        with store.lock(holder(mine), timeout=100) as writer:
+            fence, entered = store.held().fence, time.monotonic_ns()
+            writer.begin(run(mine))
+            writer.intend([intent(mine, os.getpid(), run=mine)])
+            done = Settlement(mine, Status.CONFIRMED, record=record(os.getpid(), f"{n}-"))
+            writer.settle([done])
+            left = time.monotonic_ns()
+        say(fence, entered, left, mine)
+
+
+def abroad(store):
+    """Take the lock as another host and be killed."""
+    with store.lock(holder("child", host="elsewhere")):
+        say("locked")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def stopped(store):
     """Stop oneself inside the lock; when woken, try to write and say what came of it."""
     with store.lock(holder("child", host="elsewhere")) as writer:
@@ -78,8 +109,10 @@ def stopped(store):
 
 def main():
     what, place, lease, *more = sys.argv[1:]
-    store = SqliteStore(Path(place), "ws", lease=float(lease))
-    {"die": die, "work": work, "race": race, "stopped": stopped}[what](store, *map(int, more))
+    store = opened(place, float(lease))
+    does = {"die": die, "work": work, "race": race, "stopped": stopped}
+    does.update({"queue": queue, "abroad": abroad})
+    does[what](store, *map(int, more))
     store.close()
 
 

@@ -22,7 +22,7 @@ from store_sqlite import child, fill  # noqa: E402
 
 from reconciler.errors import Locked, StateError  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores.sqlite_lock import birth, gone  # noqa: E402
+from reconciler.stores.lease import birth, gone  # noqa: E402
 
 pytest_plugins = ["store_sqlite"]
 

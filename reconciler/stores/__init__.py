@@ -12,7 +12,7 @@ from reconciler.state import Store
 from reconciler.values import Reference
 from reconciler.workspace import StateSettings
 
-BACKENDS = ("sqlite", "http", "object")
+BACKENDS = ("sqlite", "postgres", "http", "object")
 
 
 def open_store(
@@ -34,6 +34,19 @@ def open_store(
         from reconciler.stores.sqlite import SqliteStore
 
         return SqliteStore(root / settings.path, workspace, clock=clock)
+    if settings.backend == "postgres":
+        try:
+            from reconciler.stores.postgres import SCHEMA, postgres_store
+        except ModuleNotFoundError as missing:
+            raise StateError.of(
+                "no-psycopg",
+                "the state backend postgres needs psycopg, which is not installed",
+                hint="pip install 'im-reconciler[postgres]'",
+            ) from missing
+
+        url, schema = settings.options["url"], str(settings.options.get("schema", SCHEMA))
+        url = resolve(url) if isinstance(url, Reference) else str(url)
+        return postgres_store(url, schema, root, workspace)
     if settings.backend == "http":
         from reconciler.stores.http import HttpRemote
         from reconciler.stores.http_settings import http_settings

@@ -25,9 +25,9 @@ from reconciler import __version__
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.stores.http_lock import OURS, PROBE, lock_holder, lock_info
 from reconciler.stores.http_settings import HttpSettings, trust
+from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import Content
 from reconciler.stores.remote_copy import Copy, Found, Moved
-from reconciler.stores.sqlite_lock import Held
 
 LARGEST: Final = 512 << 20
 """Bytes of the largest document that is read."""

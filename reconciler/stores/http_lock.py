@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from reconciler import __version__
+from reconciler.stores.lease import Held
 from reconciler.stores.remote_copy import LEASE_SECONDS, MARK, NEVER
-from reconciler.stores.sqlite_lock import Held
-from reconciler.stores.sqlite_rows import moment
+from reconciler.stores.rows import moment
 from reconciler.values import canonical, loads, to_moment
 
 OURS: Final = "reconciler"

@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ConfigError, StateError
+from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import Content, corrupt
 from reconciler.stores.remote_copy import Copy, Found, Moved
-from reconciler.stores.sqlite_lock import Held
 from reconciler.values import canonical, loads
 
 _STATE: Final = "state.json"

@@ -23,6 +23,7 @@ from reconciler.errors import ConfigError, Locked, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder, write_private
 from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Run, Writer
 from reconciler.stores.high_water import Mark, beside, read_mark, write_mark
+from reconciler.stores.lease import Held, birth, locked
 from reconciler.stores.remote_content import Content
 from reconciler.stores.remote_copy import (
     LEASE_SECONDS,
@@ -36,8 +37,7 @@ from reconciler.stores.remote_copy import (
 )
 from reconciler.stores.remote_writer import RemoteWriter
 from reconciler.stores.remote_writes import broken
-from reconciler.stores.sqlite_lock import Held, birth, locked
-from reconciler.stores.sqlite_rows import moment
+from reconciler.stores.rows import moment
 from reconciler.values import digest
 
 _POLL_SECONDS: Final = 1.0

@@ -15,7 +15,7 @@ from typing import Any, Final
 from reconciler.accounts import Address
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.state import Entry, Identity, Intent, Record, Run, Status
-from reconciler.stores.sqlite_lock import Held
+from reconciler.stores.lease import Held
 from reconciler.values import canonical, loads
 
 VERSION: Final = 1

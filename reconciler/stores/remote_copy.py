@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import (
     Change,
     Content,
@@ -13,7 +14,6 @@ from reconciler.stores.remote_content import (
     encode_step,
     replay,
 )
-from reconciler.stores.sqlite_lock import Held
 
 FOLD: Final = 100
 """Steps after which the whole document is written again, so that reading stays short."""

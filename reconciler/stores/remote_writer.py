@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
 from reconciler.state import Intent, Record, Run, Settlement
+from reconciler.stores.lease import Held, lost
 from reconciler.stores.remote_content import Change, Content
 from reconciler.stores.remote_copy import Copy, Moved, Remote, commit, fold
 from reconciler.stores.remote_writes import (
@@ -23,8 +24,7 @@ from reconciler.stores.remote_writes import (
     saved,
     settled,
 )
-from reconciler.stores.sqlite_lock import Held, lost
-from reconciler.stores.sqlite_rows import moment
+from reconciler.stores.rows import moment
 
 Make = Callable[[Content], Change | None]
 

@@ -11,9 +11,9 @@ from typing import Any
 from reconciler.accounts import Address
 from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
+from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import Change, Content, shape_of
-from reconciler.stores.sqlite_lock import Held
-from reconciler.stores.sqlite_rows import MESSAGE_LIMIT
+from reconciler.stores.rows import MESSAGE_LIMIT
 from reconciler.values import canonical
 
 _OWN = ("version", "updated_at", "run")

@@ -8,16 +8,26 @@ import sqlite3
 import stat
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from reconciler.errors import ReconcilerError, StateError
+from reconciler.files import private_folder
+from reconciler.stores.chain import verify
 from reconciler.stores.high_water import Mark, beside, read_mark, sync_folder
-from reconciler.stores.sqlite_lock import first_lock
-from reconciler.stores.sqlite_migrate import APPLICATION_ID, Steps, migrate, packaged, schema
-from reconciler.stores.sqlite_rows import Broken, Meta, link, read_meta, stored, write_meta
+from reconciler.stores.lease import Held, clear, read_lock
+from reconciler.stores.rows import Broken, Meta
+from reconciler.stores.sqlite_migrate import (
+    APPLICATION_ID,
+    Steps,
+    migrate,
+    packaged,
+    schema,
+)
+from reconciler.stores.sqlite_tables import SqliteTables
+from reconciler.stores.tables import read_meta
 
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
@@ -130,15 +140,67 @@ def network_file_system(path: Path, mounts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
-    """Where the state of one workspace is kept, and how a connection to it is made.
+    """Implements `reconciler.stores.tables.Place` on a file.
 
-    `steps` are the SQL texts of all schema versions this version knows, from 1.
+    `clock` is in seconds since 1970; `steps` are the SQL texts of all schema versions that this
+    version knows, from 1.
     """
 
     path: Path
     workspace: str
-    connect: Connect = sqlite3.connect
-    steps: Steps = ()
+    clock: Callable[[], float]
+    connect: Connect
+    steps: Steps
+
+    @property
+    def name(self) -> str:
+        """How messages call the file."""
+        return str(self.path)
+
+    @property
+    def beside(self) -> Path:
+        """Where the high-water mark is kept beside."""
+        return self.path
+
+    def told(self) -> AbstractContextManager[None]:
+        """Turn what happens inside into StateErrors."""
+        return told(self.path)
+
+    def open(self) -> SqliteTables | None:
+        """Return tables to look at the lock with, not verified; None if there is no file."""
+        if self.inode() is None:
+            return None
+        return SqliteTables(self._connected(), self.clock)
+
+    def read(self) -> SqliteTables | None:
+        """Return verified tables to read from; None if there is no file."""
+        mark = self._mark()
+        if self.inode() is None:
+            return None
+        self._refuse_network()
+        connection = self._verified(write=False, mark=mark)
+        if _pragma(connection, "user_version") == len(self.steps):
+            return SqliteTables(connection, self.clock)
+        return SqliteTables(self._newest(connection), self.clock, copied=True)
+
+    def write(self) -> SqliteTables:
+        """Return verified tables to write to, made or brought up to date where needed."""
+        self._create()
+        with told(self.path):
+            connection = self._verified(write=True, mark=self._mark())
+            try:
+                self._upgrade(connection)
+                return SqliteTables(connection, self.clock, same=self._same())
+            except BaseException:
+                connection.close()
+                raise
+
+    def beat(self) -> AbstractContextManager[SqliteTables]:
+        """Give tables for one heartbeat, of whatever file is there then."""
+        return closing(SqliteTables(self._connected_to_write(), self.clock))
+
+    def rest(self) -> None:
+        """Heartbeats keep nothing open."""
 
     def inode(self) -> tuple[int, int] | None:
         """Return what identifies the file on its device, None if there is no file.
@@ -179,10 +241,15 @@ class SqliteFile:
             )
         return found.st_dev, found.st_ino
 
+    def _same(self) -> Callable[[], bool]:
+        """Return what tells whether the file is still the one that is there now."""
+        inode = self.inode()
+        return lambda: self.inode() == inode
+
     def _refuse(self, id: str, why: str, hint: str) -> NoReturn:
         raise StateError.of(id, f"{self.path}: {why}", hint=hint)
 
-    def mark(self) -> Mark | None:
+    def _mark(self) -> Mark | None:
         """Return the high-water mark. Raises StateError if there is one but no state file."""
         mark = read_mark(self.path)
         if mark is not None and self.inode() is None:
@@ -194,7 +261,7 @@ class SqliteFile:
             )
         return mark
 
-    def refuse_network(self) -> None:
+    def _refuse_network(self) -> None:
         """Raise StateError on a network file system, where SQLite's locks and WAL do not hold."""
         try:
             mounts = Path("/proc/mounts").read_text("utf-8", "replace")
@@ -208,7 +275,7 @@ class SqliteFile:
                 " use a backend made for many machines.",
             )
 
-    def open(self) -> sqlite3.Connection:
+    def _connected(self) -> sqlite3.Connection:
         """Return a connection that only reads the existing file. Raises sqlite3.Error."""
         mode = "rw"
         if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
@@ -216,7 +283,7 @@ class SqliteFile:
             mode = "ro" if wal.exists() else "ro&immutable=1"
         return self._opened(mode, "PRAGMA query_only = ON")
 
-    def open_for_writing(self) -> sqlite3.Connection:
+    def _connected_to_write(self) -> sqlite3.Connection:
         """Return a connection that may write the existing file. Raises sqlite3.Error."""
         return self._opened("rw", "PRAGMA journal_mode = WAL")
 
@@ -236,7 +303,17 @@ class SqliteFile:
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
 
-    def verify(self, connection: sqlite3.Connection, mark: Mark | None, *, write: bool) -> None:
+    def _verified(self, *, write: bool, mark: Mark | None) -> sqlite3.Connection:
+        with told(self.path):
+            connection = self._connected_to_write() if write else self._connected()
+            try:
+                self._verify(connection, mark, write=write)
+                return connection
+            except BaseException:
+                connection.close()
+                raise
+
+    def _verify(self, connection: sqlite3.Connection, mark: Mark | None, *, write: bool) -> None:
         """Raise StateError or Broken unless the open file is this workspace's whole newest state.
 
         The pages are walked: all for a writer, all but the journal's for a reader. An older
@@ -264,40 +341,9 @@ class SqliteFile:
             (finding,) = connection.execute(check).fetchone()
             if finding != "ok":
                 raise Broken(str(finding))
-        meta = read_meta(connection)
-        if meta.workspace != self.workspace:
-            self._refuse(
-                "state-other-workspace",
-                f"the state belongs to the workspace {meta.workspace!r}, not to {self.workspace!r}",
-                "A file holds one workspace; name another file under `state.path`.",
-            )
-        _check_tip(connection, meta)
-        if mark is not None:
-            self._check_mark(connection, meta, mark)
+        verify(self, SqliteTables(connection, self.clock), mark)
 
-    def _check_mark(self, connection: sqlite3.Connection, meta: Meta, mark: Mark) -> None:
-        if meta.lineage != mark.lineage:
-            why = (
-                f"the state has lineage {meta.lineage or '(none)'}, but {mark.lineage} was"
-                f" seen here last"
-            )
-        elif meta.serial < mark.serial:
-            why = f"the state is at serial {meta.serial}, but {mark.serial} was already seen here"
-        elif _digest_of(connection, mark.serial) not in (None, mark.digest):
-            why = (
-                f"the state is at serial {meta.serial}, but its serial {mark.serial} is not"
-                f" the one that was seen here"
-            )
-        else:
-            return
-        self._refuse(
-            "state-rolled-back",
-            f"rolled back: {why}",
-            f"Put the newest file back or run `reconciler state restore FILE`; or, to go"
-            f" on from this older state, delete {beside(self.path)}.",
-        )
-
-    def create(self) -> None:
+    def _create(self) -> None:
         """Make the file with its tables unless it exists by now, whole or not at all.
 
         It is made under another name and renamed under a lock on its folder, so a crash leaves
@@ -305,14 +351,12 @@ class SqliteFile:
         """
         folder = self.path.parent
         with told(self.path):
-            if not folder.exists():
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.chmod(0o700)
-            self.refuse_network()
+            private_folder(folder)
+            self._refuse_network()
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                self.mark()
+                self._mark()
                 if self.inode() is None:
                     self._build()
             finally:
@@ -330,8 +374,7 @@ class SqliteFile:
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 migrate(connection, self.steps)
-                write_meta(connection, Meta(self.workspace))
-                first_lock(connection)
+                SqliteTables(connection, self.clock).first(Meta(self.workspace).row(), Held().row())
                 connection.execute("PRAGMA journal_mode = WAL")
             sync(fresh)
             fresh.rename(self.path)
@@ -341,11 +384,11 @@ class SqliteFile:
             raise
         sync_folder(self.path.parent)
 
-    def upgrade(self, connection: sqlite3.Connection) -> None:
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
         """Bring the tables of the open file to the newest schema, keeping a copy before."""
         version = _pragma(connection, "user_version")
         if version < len(self.steps):
-            serial = read_meta(connection).serial
+            serial = read_meta(SqliteTables(connection, self.clock)).serial
             self.copy(
                 self.path.with_name(
                     f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"
@@ -353,13 +396,8 @@ class SqliteFile:
             )
             migrate(connection, self.steps)
 
-    def newest(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Return a connection with the newest schema, for a reader.
-
-        That is the one given, or for an older file, which is left alone, one to a copy in memory.
-        """
-        if _pragma(connection, "user_version") == len(self.steps):
-            return connection
+    def _newest(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Return a copy in memory with the newest schema, for a reader; the file is left alone."""
         memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         with closing(connection):
             connection.backup(memory)
@@ -369,7 +407,7 @@ class SqliteFile:
     def copy(self, target: Path) -> None:
         """Write the state as it is now to a new file, mode 0600; never overwrites.
 
-        Raises StateError.
+        The copy is of the pages, so it costs about as much as copying the file. Raises StateError.
         """
         with told(self.path):
             if self.inode() is None:
@@ -384,9 +422,19 @@ class SqliteFile:
                     hint="Name a new file: backups are never overwritten.",
                 ) from None
             try:
-                with told(self.path), closing(self.open()) as connection:
-                    connection.execute("PRAGMA query_only = OFF")
-                    connection.execute("VACUUM INTO ?", (str(target),))
+                with (
+                    told(self.path),
+                    closing(self._connected()) as connection,
+                    closing(self._connection(f"{target.as_uri()}?mode=rw")) as copy,
+                ):
+                    # Synced as a whole below; until then nobody relies on it.
+                    copy.execute("PRAGMA synchronous = OFF")
+                    connection.backup(copy)
+                    tables = SqliteTables(copy, self.clock)
+                    with tables.transaction():
+                        clear(
+                            tables, read_lock(tables)
+                        )  # who holds the state does not hold its copy
                 sync(target)
             except BaseException:
                 with suppress(OSError):
@@ -430,21 +478,3 @@ def _fresh(steps: Steps) -> list[Any]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
         migrate(memory, steps)
         return schema(memory)
-
-
-def _digest_of(connection: sqlite3.Connection, serial: int) -> bytes | None:
-    row = connection.execute("SELECT digest FROM serials WHERE serial = ?", (serial,)).fetchone()
-    return row[0] if row else b"" if serial else None
-
-
-def _check_tip(connection: sqlite3.Connection, meta: Meta) -> None:
-    if meta.serial == 0:
-        return
-    row = connection.execute(
-        "SELECT digest, prev, content FROM serials WHERE serial = ?", (meta.serial,)
-    ).fetchone()
-    if row is None:
-        raise Broken(f"serial {meta.serial} is missing from the chain")
-    kept, prev, content = row
-    if not kept == meta.tip == link(prev, content, meta.serial) or content != stored(meta.content):
-        raise Broken(f"serial {meta.serial} does not fit the chain")

@@ -18,7 +18,7 @@ APPLICATION_ID: Final = 0x494D5243
 @cache
 def packaged() -> Steps:
     """Return the SQL text of every schema version, from 1, as the package carries them."""
-    folder = resources.files("reconciler.stores") / "migrations"
+    folder = resources.files("reconciler.stores") / "migrations" / "sqlite"
     files = sorted(
         (file for file in folder.iterdir() if file.name.endswith(".sql")),
         key=lambda file: file.name,

@@ -69,6 +69,7 @@ def main() -> None:
         for part in (
             lambda: cold_plan(root / "cold", wanted.accounts, wanted.pairs),
             lambda: start_up(wanted.pairs),
+            lambda: against_postgres(root / "stores", wanted.accounts, wanted.pairs),
             lambda: rendering(wanted.pairs),
             lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs),
         ):
@@ -130,7 +131,7 @@ def cold_plan(root: Path, count: int, repeat: int) -> Iterator[Row]:
         )
 
 
-def record(root: Path) -> None:
+def record(root: Path, environ: dict[str, str] | None = None) -> None:
     """Record every desired account as applied, without a vendor."""
     import os
     import socket
@@ -142,7 +143,10 @@ def record(root: Path) -> None:
 
     workspace = load(root, capabilities=capabilities)
     tables = {name: capabilities(app.type) for name, app in workspace.apps.items()}
-    store = open_store(workspace.state, root, workspace.name)
+    resolve = (environ or {}).__getitem__
+    store = open_store(
+        workspace.state, root, workspace.name, resolve=lambda one: resolve(one.target)
+    )
     holder = Holder("bench", socket.gethostname(), os.getpid(), "bench")
     with store.lock(holder) as writer:
         writer.begin(Run("bench", "bench", "2026-01-01T00:00:00Z"))
@@ -171,6 +175,27 @@ def start_up(repeat: int) -> Iterator[Row]:
             "≤ 3",
             tuple(a.seconds / b.seconds for a, b in found),
         )
+
+
+def against_postgres(root: Path, count: int, repeat: int) -> Iterator[Row]:
+    """Compare PostgreSQL on this machine with SQLite; nothing where no server can be run."""
+    from tests.benchmarks import stores
+    from tests.postgres_server import NoServer, serving
+
+    try:
+        with serving() as folder:
+            for what, bound, ratios, note in stores.measured(
+                root, f"host={folder} user=postgres", count, repeat
+            ):
+                yield Row(
+                    f"{what}, {count:,} accounts in PostgreSQL",
+                    "the same in SQLite",
+                    f"≤ {bound}",
+                    tuple(ratios),
+                    note,
+                )
+    except NoServer as why:
+        print(why, file=sys.stderr)
 
 
 def rendering(repeat: int, count: int = 20_000) -> Iterator[Row]:
@@ -230,17 +255,16 @@ def applying(root: Path, count: int, threads: int, repeat: int) -> Iterator[Row]
 @contextmanager
 def emulator() -> Iterator[str]:
     """Run an unthrottled emulator as a process of its own."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "reconciler", "emulator", "--rate", "0"],
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip().removeprefix("listening on ")
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().removeprefix("listening on ")
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":

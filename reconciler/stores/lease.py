@@ -1,21 +1,18 @@
-"""The lock of the SQLite store: one row with holder, lease and fence, and the heartbeat."""
+"""The lock: one row with holder, lease and fence, and the heartbeat that prolongs it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
-import uuid
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from reconciler.errors import Locked, ReconcilerError
+from reconciler.errors import Locked, ReconcilerError, StateError
 from reconciler.state import Holder, Lock
-from reconciler.stores.sqlite_migrate import transaction
-from reconciler.stores.sqlite_rows import Broken, moment, opened, seal
+from reconciler.stores.rows import Broken, Row, moment, opened, seal
+from reconciler.stores.tables import Place, Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,11 @@ class Held:
             and now < self.expires
             and not (self.host == host and gone(self.pid, self.birth))
         )
+
+    def row(self) -> Row:
+        """Return the cells of the row with their seal."""
+        cells = astuple(self)
+        return (*cells, seal(*cells))
 
     def told(self) -> Lock:
         """Return the lock as others see it."""
@@ -83,34 +85,27 @@ def gone(pid: int, born: str) -> bool:
     return born.startswith(f"{here}/") and birth(pid) != born
 
 
-def first_lock(connection: sqlite3.Connection) -> None:
-    """Write the row of a lock that nobody ever held."""
-    _write(connection, Held())
-
-
-def read_lock(connection: sqlite3.Connection) -> Held:
+def read_lock(tables: Tables) -> Held:
     """Return the lock row. Raises Broken where it is missing or does not match its seal."""
-    row = connection.execute("SELECT * FROM lock").fetchone()
+    row = tables.lock()
     if row is None:
         raise Broken("the row of the lock is missing")
-    return Held(*opened(row[1:], "the row of the lock"))
+    return Held(*opened(row, "the row of the lock"))
 
 
-def _write(connection: sqlite3.Connection, held: Held) -> None:
-    cells = astuple(held)
-    connection.execute(
-        "INSERT OR REPLACE INTO lock VALUES (1,?,?,?,?,?,?,?,?,?,?)", (*cells, seal(*cells))
-    )
+def take(tables: Tables, holder: Holder, lease: float, id: str) -> Held | None:
+    """Take the lock for `lease` seconds, under the next fence; None if somebody holds it.
 
-
-def take(connection: sqlite3.Connection, holder: Holder, now: float, lease: float) -> Held | None:
-    """Take the lock for `lease` seconds, under the next fence; None if somebody holds it."""
-    with transaction(connection):
-        held = read_lock(connection)
+    `id` is a new one for every acquisition: who asks again with it may have the lock already.
+    """
+    with tables.transaction():
+        held, now = read_lock(tables), tables.now()
+        if held.id == id:
+            return held
         if held.holds(now, holder.host):
             return None
         mine = Held(
-            str(uuid.uuid4()),
+            id,
             holder.name,
             holder.host,
             holder.pid,
@@ -120,13 +115,13 @@ def take(connection: sqlite3.Connection, holder: Holder, now: float, lease: floa
             float(now + lease),
             held.fence + 1,
         )
-        _write(connection, mine)
+        tables.put_lock(mine.row())
         return mine
 
 
-def clear(connection: sqlite3.Connection, held: Held) -> None:
+def clear(tables: Tables, held: Held) -> None:
     """Give up the lock, inside a transaction; the next holder gets a new fence."""
-    _write(connection, Held(fence=held.fence))
+    tables.put_lock(Held(fence=held.fence).row())
 
 
 def locked(held: Held) -> ReconcilerError:
@@ -158,21 +153,13 @@ def lost(held: Held) -> ReconcilerError:
 class Lease:
     """The lock while it is held: renewed by a thread, checked before every write.
 
-    Heartbeats come four times a lease. `fresh` holds until a sixth of the lease is left.
-    `clock` is the store's, in seconds since 1970.
+    Heartbeats come four times a lease. `check` is sure until a sixth of the lease is left.
     """
 
-    def __init__(
-        self,
-        held: Held,
-        seconds: float,
-        clock: Callable[[], float],
-        connection: Callable[[], sqlite3.Connection],
-    ) -> None:
+    def __init__(self, held: Held, seconds: float, place: Place) -> None:
         self._held = held
         self._seconds = seconds
-        self._clock = clock
-        self._connection = connection
+        self._place = place
         self._until = time.monotonic() + seconds * 5 / 6
         self._lost = False
         self._stop = threading.Event()
@@ -197,43 +184,40 @@ class Lease:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._place.rest()
 
     def check(self) -> bool:
-        """Tell whether the lease is surely held, without asking the disk.
+        """Tell whether the lease is surely held, without asking the store.
 
         Raises Locked if it is known to be lost.
         """
         if self._lost:
             raise lost(self._held)
         spare = self._seconds / 6
-        return time.monotonic() < self._until and self._clock() < self._held.expires - spare
+        return time.monotonic() < self._until and self._place.clock() < self._held.expires - spare
 
-    def demand(self, connection: sqlite3.Connection) -> None:
+    def demand(self, tables: Tables) -> None:
         """Raise Locked unless the row says that this lease holds; call it inside a transaction."""
-        held = self._held
-        row = connection.execute(
-            "SELECT 1 FROM lock WHERE fence = ? AND id = ? AND expires > ?",
-            (held.fence, held.id, self._clock()),
-        ).fetchone()
-        if row is None:
+        found, mine = read_lock(tables), self._held
+        if (found.id, found.fence) != (mine.id, mine.fence) or found.expires <= tables.now():
             self._lost = True
         if self._lost:
-            raise lost(held)
+            raise lost(mine)
 
-    def renew(self, connection: sqlite3.Connection) -> None:
+    def renew(self, tables: Tables) -> None:
         """Prolong the lease. Raises Locked if it has ended or the fence has moved."""
         started = time.monotonic()
-        with transaction(connection):
-            self.demand(connection)
-            renewed = replace(self._held, expires=float(self._clock() + self._seconds))
-            _write(connection, renewed)
+        with tables.transaction():
+            self.demand(tables)
+            renewed = replace(self._held, expires=float(tables.now() + self._seconds))
+            tables.put_lock(renewed.row())
         self._held, self._until = renewed, started + self._seconds * 5 / 6
 
     def _beat(self) -> None:
         while not self._stop.wait(self._seconds / 4):
-            # A busy or failing disk is tried again; `check` sees that the lease is not fresh.
-            with suppress(sqlite3.Error, OSError), closing(self._connection()) as connection:
+            # A busy or failing database is asked again; `check` sees that the lease is not fresh.
+            with suppress(StateError), self._place.told(), self._place.beat() as tables:
                 try:
-                    self.renew(connection)
+                    self.renew(tables)
                 except Locked:
                     return

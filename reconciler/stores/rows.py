@@ -1,14 +1,12 @@
-"""Rows of the SQLite store: how values become rows and back, and the seals that guard them.
+"""Rows of the tables: how values become rows and back, and the seals that guard them.
 
-Rows are whole: their cells come in the order of the table's columns, the seal last. The tables
-are compared with the migrations when the file is opened, so that order can be relied on.
+Rows are whole: their cells come in the order of the table's columns, the seal last.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,30 +97,22 @@ class Meta:
         )
         return (*cells, seal(*cells))
 
-
-def read_meta(connection: sqlite3.Connection) -> Meta:
-    """Return the meta row. Raises Broken where it is missing or does not match its seal."""
-    row = connection.execute("SELECT * FROM meta").fetchone()
-    if row is None:
-        raise Broken("the row that names the state is missing")
-    workspace, lineage, serial, content, tip, doubt, told, apps = opened(
-        row[1:], "the row that names the state"
-    )
-    return Meta(
-        workspace,
-        lineage,
-        serial,
-        number(content),
-        tip,
-        number(doubt),
-        number(told),
-        json.loads(apps),
-    )
-
-
-def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
-    """Replace the meta row."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (1,?,?,?,?,?,?,?,?,?)", meta.row())
+    @classmethod
+    def of(cls, row: Row) -> Meta:
+        """Read the row that `row` made. Raises Broken if its seal does not fit."""
+        workspace, lineage, serial, content, tip, doubt, told, apps = opened(
+            row, "the row that names the state"
+        )
+        return cls(
+            workspace,
+            lineage,
+            serial,
+            number(content),
+            tip,
+            number(doubt),
+            number(told),
+            json.loads(apps),
+        )
 
 
 def body(record: Record) -> Body:
@@ -201,3 +191,9 @@ def to_intent(cells: Sequence[Any]) -> Intent:
     """Return the intent of the opened cells of a journal row."""
     _, id, run, _, address, action, absent, status, _, _, at, _ = cells
     return Intent(id, run, Address(address), json.loads(action), bool(absent), Status(status), at)
+
+
+def told_row(seq: int, run: str, fence: int, address: str, shape: bytes, at: str) -> Row:
+    """Return the sealed journal row of something that is done already; `shape` is its JSON."""
+    cells = (seq, None, run, fence, address, shape, 0, str(Status.CONFIRMED), "", "", at, at)
+    return (*cells, seal(*cells))

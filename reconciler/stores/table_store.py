@@ -1,0 +1,305 @@
+"""The store over tables: what is the same in every database, sealed, summed and chained."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from reconciler.accounts import Address
+from reconciler.errors import ReconcilerError, StateError
+from reconciler.state import (
+    Entry,
+    Holder,
+    Identity,
+    Intent,
+    Lock,
+    Record,
+    Run,
+    Status,
+    Writer,
+)
+from reconciler.stores.chain import walk
+from reconciler.stores.lease import Held, Lease, clear, locked, read_lock, take
+from reconciler.stores.rows import (
+    Broken,
+    Meta,
+    Row,
+    moment,
+    number,
+    opened,
+    stored,
+    term,
+    to_intent,
+    to_record,
+    to_run,
+    told_row,
+)
+from reconciler.stores.table_writer import TableWriter, add_run, chunks, steady
+from reconciler.stores.tables import Place, Tables, change_meta, read_meta
+from reconciler.values import canonical
+
+LEASE_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.25
+
+
+class TableStore:
+    """Implements `reconciler.state.Store` on the tables of a place, which need not be there yet.
+
+    All reads but `held` see one moment: the first read's, until `refresh`, `lock`, a write of
+    its own writer, or `close`. Every method raises StateError for what is not wholly this
+    workspace's newest state. Use a store from one thread at a time. `lease` and `sleep` are in
+    seconds.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        lease: float = LEASE_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._place = place
+        self._lease = lease
+        self._sleep = sleep
+        self._tables: Tables | None = None
+
+    def identity(self) -> Identity:
+        """Return workspace, lineage and serial (serial 0 and empty lineage: nothing written)."""
+        with self._place.told():
+            tables = self._reader()
+            meta = read_meta(tables) if tables else Meta(self._place.workspace)
+            return Identity(meta.workspace, meta.lineage, meta.serial, meta.tip.hex())
+
+    def index(self) -> Iterator[tuple[Address, bytes | None]]:
+        """Yield address and `Record.index_digest` of every record, by address.
+
+        The sum over all rows is compared after the last one, so only a scan to the end is
+        verified; it raises StateError.
+        """
+        with self._place.told():
+            if (tables := self._reader()) is None:
+                return
+            content = read_meta(tables).content
+            found = 0
+            for chunk in tables.index():
+                found += sum([term(address, look) for address, look in chunk])
+                yield from chunk
+            _demand_sum(found, content, "the accounts")
+
+    def records(self, addresses: Iterable[Address]) -> Iterator[Record]:
+        """Yield the records of these addresses, in any order; unknown ones are left out."""
+        with self._place.told():
+            if (tables := self._reader()) is None:
+                return
+            for chunk in chunks(addresses):
+                yield from map(to_record, tables.accounts(chunk))
+
+    def everything(self) -> Iterator[Record]:
+        """Yield every record, sorted by address; verified as `index` is."""
+        with self._place.told():
+            if (tables := self._reader()) is None:
+                return
+            content = read_meta(tables).content
+            found = 0
+            for row in tables.every():
+                found += term(row[0], row[1])
+                yield to_record(row)
+            _demand_sum(found, content, "the accounts")
+
+    def unresolved(self) -> tuple[Intent, ...]:
+        """Return the intents in doubt, oldest first; none can be missing unnoticed."""
+        with self._place.told():
+            if (tables := self._reader()) is None:
+                return ()
+            rows = tables.in_doubt()
+            found = sum(number(row[-1]) for row in rows)
+            _demand_sum(found, read_meta(tables).doubt, "the intents in doubt")
+            return tuple(to_intent(opened(row, f"the intent {row[1]}")) for row in rows)
+
+    def apps(self) -> Mapping[str, str]:
+        """Return, per provider, the identity of the vendor app its accounts belong to."""
+        with self._place.told():
+            tables = self._reader()
+            return read_meta(tables).apps if tables else {}
+
+    def history(self, address: Address | None = None) -> Iterator[Entry]:
+        """Yield what was done, oldest first, of one account or of all.
+
+        The history of all is verified as a whole after its last line; it raises StateError.
+        """
+        with self._place.told():
+            if (tables := self._reader()) is None:
+                return
+            meta = read_meta(tables)
+            found = 0
+            runs: dict[str, Run] = {}
+            for row in tables.journal(address):
+                found += number(row[-1])
+                entry = _entry(tables, row, runs)
+                if entry.status is not Status.INTENT:
+                    yield entry
+            if address is None:
+                _demand_sum(found, meta.doubt + meta.told, "the journal")
+
+    def held(self) -> Lock | None:
+        """Return the lock if somebody holds it now; a holder known to have ended does not."""
+        with self._place.told():
+            if (tables := self._place.open()) is None:
+                return None
+            with closing(tables):
+                held, now = read_lock(tables), tables.now()
+        return held.told() if held.holds(now, socket.gethostname()) else None
+
+    def refresh(self) -> None:
+        """Let the next read see the state as it is then."""
+        if self._tables is not None:
+            with self._place.told():
+                if not self._tables.leave():
+                    self._tables = None
+
+    @contextmanager
+    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Writer]:
+        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
+
+        Makes the tables if there are none yet, and brings them up to date. On leaving, the
+        high-water mark is kept and the lock given up.
+        """
+        tables = self._writable()
+        try:
+            held = self._take(tables, holder, timeout)
+            self.refresh()
+            lease = Lease(held, self._lease, self._place)
+            writer = TableWriter(self._place, tables, lease, self.refresh)
+            lease.start()
+            try:
+                yield writer
+            except BaseException:
+                # What went wrong first is what the user must hear.
+                with suppress(StateError):
+                    writer.release()
+                raise
+            else:
+                writer.release()
+            finally:
+                self.refresh()
+                tables.shrink()
+        finally:
+            tables.close()
+
+    def force_unlock(self, id: str, run: Run) -> None:
+        """Break the lock with this exact id, with a line of history; its holder can write no more.
+
+        Raises `Locked` naming the holder if the lock has another id, StateError if there is none.
+        """
+        with self._place.told():
+            if (found := self._place.open()) is None:
+                raise _not_locked(self._place.name)
+            found.close()
+            with closing(self._writable()) as tables, tables.transaction():
+                held = read_lock(tables)
+                if not held.id:
+                    raise _not_locked(self._place.name)
+                if held.id != id:
+                    raise locked(held)
+                _note_broken(tables, held, run)
+        self.refresh()
+
+    def chain(self) -> int:
+        """Walk all pages, runs and serials anew; return how many serials there are."""
+        with self._place.told():
+            tables = self._reader()
+            return walk(tables) if tables else 0
+
+    def close(self) -> None:
+        """Release files and connections."""
+        if self._tables is not None:
+            with self._place.told():
+                self._tables.close()
+            self._tables = None
+
+    def _reader(self) -> Tables | None:
+        """Return the tables to read from, at their moment; None if nothing was ever recorded."""
+        with self._place.told():
+            if self._tables is None:
+                self._tables = self._place.read()
+            if self._tables is not None:
+                self._tables.pin()
+        return self._tables
+
+    def _writable(self) -> Tables:
+        """Return verified tables to write to, which exist by now."""
+        with self._place.told():
+            return self._place.write()
+
+    def _take(self, tables: Tables, holder: Holder, timeout: float) -> Held:
+        waited, id = 0.0, str(uuid.uuid4())
+        while True:
+            with self._place.told():
+                if held := steady(tables, lambda: take(tables, holder, self._lease, id)):
+                    return held
+                other = steady(tables, lambda: read_lock(tables))
+            if waited >= timeout:
+                raise locked(other)
+            pause = min(_POLL_SECONDS, timeout - waited)
+            self._sleep(pause)
+            waited += pause
+
+
+def _note_broken(tables: Tables, held: Held, run: Run) -> None:
+    """Write down that a lock was broken, and by whose run; free it under the next fence."""
+    meta = read_meta(tables)
+    lock = held.told()
+    shape = {
+        "action": "force-unlock",
+        "lock": {
+            "id": lock.id,
+            "holder": held.name,
+            "host": held.host,
+            "pid": held.pid,
+            "operation": held.operation,
+            "acquired_at": lock.acquired_at,
+            "fence": lock.fence,
+        },
+    }
+    add_run(tables, run)
+    seq, at = tables.last_seq() + 1, moment(tables.now())
+    row = told_row(seq, run.id, held.fence, "", canonical(shape), at)
+    tables.add_journal([row])
+    change_meta(tables, meta, replace(meta, told=meta.told + number(row[-1])), held.fence)
+    clear(tables, replace(held, fence=held.fence + 1))
+
+
+def _entry(tables: Tables, row: Row, runs: dict[str, Run]) -> Entry:
+    """Return the line of history of a journal row; `runs` are those already read."""
+    _, _, run, _, address, action, _, status, code, message, started_at, ended_at = opened(
+        row, f"line {row[0]} of the journal"
+    )
+    if run not in runs:
+        kept = tables.run(run)
+        if kept is None:
+            raise Broken(f"the run {run} is missing")
+        runs[run] = to_run(kept)
+    return Entry(
+        ended_at or started_at,
+        runs[run],
+        Address(address),
+        json.loads(action),
+        Status(status),
+        code,
+        message,
+    )
+
+
+def _demand_sum(found: int, kept: int, what: str) -> None:
+    if stored(found) != stored(kept):
+        raise Broken(f"{what} are not the ones that were recorded")
+
+
+def _not_locked(name: str) -> ReconcilerError:
+    return StateError.of("state-not-locked", f"{name}: nobody holds the state lock")

@@ -1,0 +1,210 @@
+"""Tables: the wall between what a store keeps, which is the same everywhere, and a database.
+
+Above it `table_store` and `table_writer` seal, sum, chain, fence and journal; beneath it a
+database reads and writes rows. Rows come and go without the key that tells one workspace or the
+only row of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.accounts import Address
+from reconciler.stores.high_water import Mark
+from reconciler.stores.rows import Broken, Meta, Row
+
+
+class Lost(Exception):
+    """The connection ended; what was sent last may or may not have been carried out."""
+
+
+class Tables(Protocol):
+    """The rows of one workspace over one connection, for one thread at a time.
+
+    Every method raises what the place's `told` turns into StateErrors, and `Lost`.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Do what happens inside wholly or not at all, and alone: other writers wait."""
+        ...
+
+    def demand_same(self) -> None:
+        """Raise Broken if what is there now is not what was opened."""
+        ...
+
+    def pin(self) -> None:
+        """Let all reads see one moment, from the first of them until `leave`."""
+        ...
+
+    def leave(self) -> bool:
+        """End that moment for the next read; False if these tables must not be asked again."""
+        ...
+
+    def reopen(self) -> None:
+        """Connect again after `Lost`."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...
+
+    def now(self) -> float:
+        """Return seconds since 1970 by the store's clock."""
+        ...
+
+    def meta(self) -> Row | None:
+        """Return the row that names the state."""
+        ...
+
+    def change_meta(self, row: Row, lineage: str, serial: int, fence: int) -> bool:
+        """Replace that row if lineage, serial and the lock's fence are these."""
+        ...
+
+    def lock(self) -> Row | None:
+        """Return the row of the lock."""
+        ...
+
+    def put_lock(self, row: Row) -> None:
+        """Replace the row of the lock."""
+        ...
+
+    def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:
+        """Yield address and digest of every account, by address, in groups."""
+        ...
+
+    def every(self) -> Iterator[Row]:
+        """Yield every account, by address."""
+        ...
+
+    def accounts(self, addresses: Sequence[Address]) -> Sequence[Row]:
+        """Return the accounts with these addresses, in any order."""
+        ...
+
+    def put_accounts(self, rows: Sequence[Row], dropped: Sequence[Address]) -> None:
+        """Add or replace accounts, and drop others."""
+        ...
+
+    def in_doubt(self) -> Sequence[Row]:
+        """Return the journal's rows whose outcome is not known, oldest first."""
+        ...
+
+    def intents(self, ids: Sequence[str]) -> Sequence[Row]:
+        """Return the journal's rows with these ids, in any order."""
+        ...
+
+    def journal(self, address: Address | None = None) -> Iterator[Row]:
+        """Yield the journal, oldest first, of one account or of all."""
+        ...
+
+    def last_seq(self) -> int:
+        """Return the number of the journal's last row, 0 if it is empty."""
+        ...
+
+    def add_journal(self, rows: Sequence[Row]) -> None:
+        """Append rows to the journal."""
+        ...
+
+    def change_journal(self, rows: Iterable[Row]) -> None:
+        """Replace what may change of rows: action, status, code, message, end and seal."""
+        ...
+
+    def run(self, id: str) -> Row | None:
+        """Return the run with this id."""
+        ...
+
+    def runs(self) -> Iterator[Row]:
+        """Yield every run."""
+        ...
+
+    def add_run(self, row: Row) -> None:
+        """Add a run."""
+        ...
+
+    def serial(self, serial: int) -> Row | None:
+        """Return one link of the chain."""
+        ...
+
+    def serials(self) -> Iterator[Row]:
+        """Yield the chain, oldest first."""
+        ...
+
+    def add_serial(self, row: Row) -> None:
+        """Add a link to the chain."""
+        ...
+
+    def erasing(self) -> AbstractContextManager[None]:
+        """Leave nothing behind of what the writes inside replace, as far as the database can."""
+        ...
+
+    def walk(self) -> None:
+        """Raise Broken if the database finds its own pages damaged, where it can be asked."""
+        ...
+
+    def shrink(self) -> None:
+        """Give back what a writer needed, if that can be had for little."""
+        ...
+
+
+class Place(Protocol):
+    """Where the tables of one workspace are; `name` is how messages call it.
+
+    The high-water mark is kept beside `beside`. `clock` tells seconds since 1970 without asking
+    anybody, close to what `Tables.now` tells.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def workspace(self) -> str: ...
+    @property
+    def beside(self) -> Path: ...
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    def told(self) -> AbstractContextManager[None]:
+        """Turn what happens inside into StateErrors."""
+        ...
+
+    def open(self) -> Tables | None:
+        """Return tables to look at the lock with, not verified; None if there are none."""
+        ...
+
+    def read(self) -> Tables | None:
+        """Return verified tables to read from; None if nothing was ever recorded."""
+        ...
+
+    def write(self) -> Tables:
+        """Return verified tables to write to, made or brought up to date where needed."""
+        ...
+
+    def beat(self) -> AbstractContextManager[Tables]:
+        """Give tables for one heartbeat, of a connection that no writer uses."""
+        ...
+
+    def rest(self) -> None:
+        """Release what heartbeats kept open."""
+        ...
+
+
+def read_meta(tables: Tables) -> Meta:
+    """Return the meta row. Raises Broken where it is missing or does not match its seal."""
+    row = tables.meta()
+    if row is None:
+        raise Broken("the row that names the state is missing")
+    return Meta.of(row)
+
+
+def change_meta(tables: Tables, before: Meta, after: Meta, fence: int) -> None:
+    """Replace the meta row, inside a transaction. Raises Broken if it is not the one before."""
+    if after != before and not tables.change_meta(
+        after.row(), before.lineage, before.serial, fence
+    ):
+        raise Broken("the row that names the state was changed by somebody without the lock")
+
+
+def mark_of(meta: Meta) -> Mark:
+    """Return the high-water mark of a state."""
+    return Mark(meta.lineage, meta.serial, meta.tip)

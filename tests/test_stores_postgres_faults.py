@@ -1,0 +1,332 @@
+"""The PostgreSQL store under fire: ended connections, kills, races, crashes and migrations."""
+
+import itertools
+import os
+import time
+
+import pytest
+
+psycopg = pytest.importorskip("psycopg")
+pytest.register_assert_rewrite(
+    "store_conformance",
+    "store_conformance_journal",
+    "store_conformance_lock",
+    "store_postgres",
+    "store_sqlite",
+)
+
+from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
+from store_postgres import child  # noqa: E402
+from store_sqlite import fill  # noqa: E402
+
+from reconciler.errors import Locked, StateError  # noqa: E402
+from reconciler.state import Settlement, Status  # noqa: E402
+from reconciler.stores import postgres_place  # noqa: E402
+
+pytest_plugins = ["store_postgres"]
+
+
+@pytest.fixture
+def server(postgres_server):
+    return postgres_server
+
+
+@pytest.fixture
+def clock(postgres_clock):
+    return postgres_clock
+
+
+@pytest.fixture
+def place(postgres_place):
+    return postgres_place
+
+
+@pytest.fixture
+def opens(opens_postgres):
+    return opens_postgres
+
+
+class Fault(BaseException):
+    """What a test raises to stand for a process that ends at this statement."""
+
+
+def breaking(at, act, *, late=False, what=""):
+    """Return a connect function at whose n-th statement of all something happens, and a count.
+
+    `act` is given the connection, before the statement is sent, or after it was answered.
+    """
+    done = []
+
+    def reached(connection, query):
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        if not text.startswith(what):
+            return
+        done.append(text)
+        if len(done) == at or (len(done) > at and act is crash):
+            act(connection)
+
+    class Counted:
+        def execute(self, query, *more, **how):
+            if not late:
+                reached(self.connection, query)
+            found = super().execute(query, *more, **how)
+            if late:
+                reached(self.connection, query)
+            return found
+
+    class Cursor(Counted, psycopg.Cursor):
+        def executemany(self, query, rows, **how):
+            if not late:
+                reached(self.connection, query)
+            super().executemany(query, rows, **how)
+            if late:
+                reached(self.connection, query)
+
+        def copy(self, query, *more, **how):
+            reached(self.connection, query)
+            return super().copy(query, *more, **how)
+
+    class ServerCursor(Counted, psycopg.ServerCursor):
+        def fetchmany(self, size=0):
+            reached(self.connection, "FETCH")
+            return super().fetchmany(size)
+
+    def connect(**how):
+        connection = psycopg.connect(**how, cursor_factory=Cursor)
+        connection.server_cursor_factory = ServerCursor
+        return connection
+
+    return connect, done
+
+
+def crash(connection):
+    raise Fault
+
+
+@pytest.fixture
+def terminate(server):
+    """End a connection's backend, and wait until it has ended."""
+
+    def ended(connection):
+        with psycopg.connect(f"{server} dbname=postgres", autocommit=True) as other:
+            pid = connection.info.backend_pid
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+
+    return ended
+
+
+def script(store, told):
+    """Do a small apply and tell each step when it was acknowledged."""
+    with store.lock(holder(host="elsewhere")) as writer:
+        writer.begin(run())
+        writer.bind({"cn": "app"})
+        for n in range(2):
+            writer.intend([intent(f"i-{n}", n)])
+            told.append(f"i-{n}")
+            writer.settle([Settlement(f"i-{n}", Status.CONFIRMED, record=record(n))])
+            told.append(where(n))
+        writer.save([record(0, "B")], [where(1)], "refresh")
+
+
+def keeps(opens, schema, clock, told):
+    """Check that all that was told is there, that no more is claimed, and that work goes on."""
+    clock.now += 100
+    store = opens(schema=schema)
+    known = {i.id for i in store.unresolved()} | {
+        f"i-{int(e.address[-5:])}" for e in store.history() if e.action["action"] == "update"
+    }
+    assert {t for t in told if t.startswith("i-")} <= known
+    assert len(known) <= (len(told) + 1) // 2 + 1
+    if told and told[-1].startswith("cn/"):
+        assert where(0) in dict(store.index())
+    with store.lock(holder()) as writer:
+        writer.begin(run("after"))
+        writer.save([record(50)], [], "import")
+    store.chain()
+    store.close()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("how", ["crash", "terminate"])
+def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late):
+    """Whichever statement the process or its backend ends at: nothing acknowledged is lost.
+
+    A backend that ends while the lock is held is not even noticed: the writer connects anew,
+    verifies lock and fence, and knows whether its last commit took effect.
+    """
+    act = crash if how == "crash" else terminate
+    unharmed = why = None
+    ended = []
+    for at in itertools.count(1):
+        schema, told = f"s{at}", []
+        connect, done = breaking(at, act, late=late)
+        store = opens(schema=schema, root=tmp_path / schema, connect=connect, sleep=lambda _: None)
+        try:
+            script(store, told)
+            ended.append("done")
+        except (StateError, Fault) as error:
+            ended.append("failed")
+            why = (at, done[at - 1], error)
+        finally:
+            store.close()
+        if len(done) < at:
+            break
+        if ended[-1] == "done":
+            found = [(e.address, e.action, e.status) for e in opens(schema=schema).history()]
+            unharmed = unharmed or found
+            assert found == unharmed
+        else:
+            keeps(opens, schema, clock, told)
+    assert at > 60
+    assert len(told) == 4
+    if how == "terminate":
+        assert "failed" not in ended, why
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("how", ["crash", "terminate"])
+def test_every_statement_of_a_migration_may_be_the_last(
+    opens, database, monkeypatch, terminate, how, late
+):
+    """A migration that ends at any statement leaves the old version or the new one, whole."""
+    fill(opens())
+    content = seen(opens())
+    act = crash if how == "crash" else terminate
+    steps = list(postgres_place.packaged())
+    for at in itertools.count(1):
+        steps.append(f"CREATE TABLE extra{at} (a int); CREATE INDEX by_a{at} ON extra{at} (a)")
+        monkeypatch.setattr(postgres_place, "packaged", lambda: tuple(steps))
+        connect, done = breaking(at, act, late=late)
+        store = opens(connect=connect, sleep=lambda _: None)
+        try:
+            with store.lock(holder(host="elsewhere", pid=1)):
+                pass
+        except (Fault, StateError):
+            pass
+        finally:
+            store.close()
+        with psycopg.connect(database) as other:
+            (version,) = other.execute(
+                "SELECT max(version) FROM reconciler.schema_version"
+            ).fetchone()
+            (table,) = other.execute(f"SELECT to_regclass('reconciler.extra{at}')").fetchone()
+        assert version in (len(steps) - 1, len(steps))
+        assert (table is not None) == (version == len(steps))
+        store = opens()
+        with psycopg.connect(database) as other:
+            other.execute("UPDATE reconciler.lock SET expires = expires")
+        try:
+            with store.lock(holder(), timeout=0):
+                pass
+        except Locked as held:
+            (finding,) = held.diagnostics
+            store.force_unlock(finding.hint.rpartition(" ")[2].strip("`."), run(f"u-{at}"))
+        assert seen(store)[1:4] == content[1:4]
+        store.close()
+        if len(done) < at:
+            break
+    assert at > 15
+
+
+def test_reader_goes_on_after_its_backend_ended(opens, terminate):
+    """Reading goes on over a new connection, in the middle of a stream too, at the same moment."""
+    with opens().lock(holder()) as writer:
+        writer.begin(run())
+        writer.save([record(n) for n in range(12_000)], [], "import")
+    content = seen(opens())
+    for what, most in (("SELECT", 12), ("FETCH", 12)):
+        for at in range(1, most):
+            connect, _ = breaking(at, terminate, what=what)
+            store = opens(connect=connect)
+            assert seen(store) == content
+            store.close()
+
+
+def test_reader_whose_moment_is_gone_says_so(opens, terminate):
+    """Where something was written since, a reader that lost its connection does not mix moments."""
+    fill(opens())
+    connect, _ = breaking(10**9, terminate)
+    kept = []
+    store = opens(connect=lambda **how: kept.append(connect(**how)) or kept[-1])
+    store.identity()
+    with opens().lock(holder()) as writer:
+        writer.begin(run())
+        writer.save([record(50)], [], "import")
+    terminate(kept[-1])
+    with pytest.raises(StateError, match="changed since"):
+        list(store.index())
+    store.refresh()
+    assert where(50) in dict(store.index())
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(2, 6), (4, 3), (16, 1), (64, 1)])
+def test_appliers_take_turns(opens, place, count, rounds):
+    """Of many processes one at a time writes, each under a higher fence, and nothing is lost."""
+    processes = [child("queue", place, rounds) for _ in range(count)]
+    turns = []
+    for process in processes:
+        out, _ = process.communicate(timeout=110)
+        assert process.returncode == 0
+        turns += [line.split() for line in out.splitlines()]
+    turns = sorted((int(fence), int(entered), int(left), id) for fence, entered, left, id in turns)
+    assert len(turns) == len({fence for fence, *_ in turns}) == count * rounds
+    assert all(a[2] <= b[1] for a, b in itertools.pairwise(turns))
+    store = opens()
+    assert [e.run.id for e in store.history()] == [id for *_, id in turns]
+    assert store.chain() == store.identity().serial == count * rounds
+    assert len(list(store.index())) == count
+
+
+def test_killed_on_another_host(opens, place):
+    """The lock of a holder that was killed elsewhere is free when its lease has ended."""
+    with child("abroad", place, lease=1.5) as process:
+        process.communicate()
+    store = opens(clock=None)
+    assert store.held().holder.host == "elsewhere"
+    started = time.monotonic()
+    with store.lock(holder("bob"), timeout=10):
+        assert time.monotonic() - started < 1.5 + 5
+
+
+def test_stopped_beyond_the_lease(opens, place):
+    """A process that slept past its lease is refused when it wakes, though nobody told it."""
+    with child("stopped", place, lease=0.5) as process:
+        assert process.stdout.readline() == "locked\n"
+        os.waitpid(process.pid, os.WUNTRACED)
+        store = opens(clock=None)
+        try:
+            with store.lock(holder("bob"), timeout=10) as writer:
+                writer.begin(run("bob"))
+                writer.save([record(1, "mine")], [], "import")
+                os.kill(process.pid, 18)
+                assert process.stdout.read() == "refused\nrefused\n"
+        finally:
+            process.kill()
+        (found,) = store.records([where(1)])
+        assert found.document["profile"]["name"] == "mine1"
+
+
+def test_heartbeat_outlives_its_backend(opens, terminate):
+    """The heartbeat prolongs the lease over a connection of its own, and makes a new one."""
+    kept = []
+
+    def connect(**how):
+        kept.append(psycopg.connect(**how))
+        return kept[-1]
+
+    store = opens(clock=None, lease=1.2, connect=connect)
+    with store.lock(holder(host="elsewhere")) as writer:
+        before = store.held()
+        writer.begin(run())
+        ends = time.monotonic() + 30
+        for _ in range(2):
+            held = store.held()
+            for connection in [one for one in kept if not one.closed]:
+                terminate(connection)
+            while store.held() is None or store.held().expires_at <= held.expires_at:
+                assert time.monotonic() < ends
+                time.sleep(0.05)
+        writer.check()
+        assert store.held().id == before.id
+        writer.save([record(1)], [], "import")
+    assert store.held() is None
