@@ -76,9 +76,7 @@ def private_folder(path: Path) -> None:
             place.chmod(0o700)  # where it is a link, the folder behind it is somebody's choice
 
 
-def replace_private(
-    folder: int, name: str, pieces: Iterable[bytes], *, mode: int = 0o600
-) -> None:
+def replace_private(folder: int, name: str, pieces: Iterable[bytes], *, mode: int = 0o600) -> None:
     """Write a file of an open folder with mode 0600 by way of a temporary one beside it.
 
     A symbolic link of that name is replaced, not followed. What a killed run left half written

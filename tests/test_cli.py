@@ -500,7 +500,6 @@ def test_minted_token_reaches_its_sink(world: World) -> None:
     assert world.vendor("bot")["token_sha256"] == hashlib.sha256(token.encode()).hexdigest()
 
 
-
 def test_missing_token_fails_its_account_alone(world: World) -> None:
     """A token whose reference does not resolve fails one account and names the reference."""
     world.accounts("bot:\n  token: {from: env:IM_TOKEN_NONE, version: 1}\n" + TWO.strip("\n"))
