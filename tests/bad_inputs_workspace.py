@@ -89,11 +89,17 @@ WORKSPACE = [
     ("038-alias-bomb", W + ALIAS_BOMB, "12:8", "Aliases stand for too many values."),
     ("039-merge-bomb", W + MERGE_BOMB, "9:8", "The merge key << stands here."),
     ("040-list-of-itself", f"{W}rules: &r [*r]\n", "8:12", "*r refers to itself or to nothing."),
-    ("042-depth-1100", f"{W}rules: {'[' * 1100}\n", "8:70", "More than 64 levels are nested here."),
+    ("042-depth-100", f"{W}rules: {'[' * 100}\n", "8:70", "More than 64 levels are nested here."),
+    (
+        "042-depth-1100",
+        f"{W}rules: {'[' * 1100}\n",
+        "8:1007",
+        "More than 64 levels are nested here.",
+    ),
     (
         "043-depth-50000",
         f"{W}rules: {'[' * 50000}\n",
-        "8:70",
+        "8:1007",
         "More than 64 levels are nested here.",
     ),
     (

@@ -117,15 +117,21 @@ MACHINERY = [
         "*m refers to itself or to nothing.",
     ),
     (
+        "042-depth-100",
+        f"{A}  b: {'[' * 100}{']' * 100}\n",
+        "2:68",
+        "More than 64 levels are nested here.",
+    ),
+    (
         "042-depth-1100",
         f"{A}  b: {'[' * 1100}{']' * 1100}\n",
-        "2:68",
+        "2:1004",
         "More than 64 levels are nested here.",
     ),
     (
         "043-depth-50000",
         f"{A}  b: {'[' * 50000}{']' * 50000}\n",
-        "2:68",
+        "2:1004",
         "More than 64 levels are nested here.",
     ),
     (

@@ -183,14 +183,7 @@ class Reader:
                 if isinstance(event, CollectionStartEvent):
                     open_.append((event.anchor, len(node)))
                     if len(open_) > DEPTH - 2:
-                        raise Stop(
-                            error(
-                                "too-deep",
-                                f"More than {DEPTH} levels are nested here.",
-                                hint="write it flatter",
-                                source=self.at(event),
-                            )
-                        )
+                        raise Stop(too_deep(self.at(event)))
                     node.append(event)
                 else:
                     node.append(event)
@@ -374,6 +367,16 @@ def begin(event: Event) -> Place:
     """Return line and column, from 1, where an event begins."""
     mark: Any = event.start_mark
     return mark.line + 1, mark.column + 1
+
+
+def too_deep(place: Source) -> Diagnostic:
+    """Return the finding for what is nested beyond `DEPTH`."""
+    return error(
+        "too-deep",
+        f"More than {DEPTH} levels are nested here.",
+        hint="write it flatter",
+        source=place,
+    )
 
 
 def ending(event: Event) -> Place:

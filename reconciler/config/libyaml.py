@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import yaml
 from yaml.events import Event
 
-from reconciler.config.events import Get, Stop, ending
+from reconciler.config.events import Get, Stop, ending, too_deep
 from reconciler.config.text import LONGEST, too_long
 from reconciler.diagnostics import Diagnostic, Source, error
 
@@ -86,4 +86,7 @@ def syntax(wrong: yaml.YAMLError, file: str, head: bytes) -> Diagnostic:
         context += f", begun at line {opening.line + 1}, column {opening.column + 1}"
     hint = next((hint for part, hint in _HINTS if part in problem), "check quotes and indentation")
     place = Source(file, mark.line + 1, mark.column + 1) if mark else Source(file)
+    if "nesting depth" in problem:
+        # Brackets are scanned ahead of the events, so libyaml may meet its own bound before ours.
+        return too_deep(place)
     return error("syntax", f"This is no YAML: {problem}.", detail=context, hint=hint, source=place)
