@@ -10,6 +10,8 @@ from reconciler.diagnostics import Source
 from reconciler.values import Reference
 
 OnAbsent: TypeAlias = Literal["forget", "block", "error"]
+Places: TypeAlias = Mapping[tuple[Any, ...], tuple[int, int]]
+"""Line and column, from 1, by the path that leads to what stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,21 @@ class App:
     proxy: Reference | None = None
     ca_file: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """Which files hold accounts, and what lies beneath all of theirs.
+
+    `defaults` are texts as they were written, `adopt` among them; `keys` and `values` are their
+    places in the workspace file.
+    """
+
+    pattern: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    keys: Places = field(default_factory=dict)
+    values: Places = field(default_factory=dict)
     source: Source | None = None
 
 
@@ -102,19 +119,15 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A whole workspace. `root` is the absolute folder that every path in it is beneath.
-
-    `adopts` lists those globs of `accounts` whose accounts exist at the vendor already.
-    """
+    """A whole workspace. `root` is the absolute folder that every path in it is beneath."""
 
     name: str
     root: str
     apps: Mapping[str, App]
-    accounts: tuple[str, ...] = ("accounts/**/*.yaml",)
+    accounts: tuple[Glob, ...] = (Glob("accounts/**/*.yaml"),)
     state: StateSettings = StateSettings()
     secrets: SecretSettings = SecretSettings()
     on_absent: OnAbsent = "forget"
     limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     rules: tuple[Rule, ...] = ()
-    adopts: tuple[str, ...] = ()
     notify: tuple[Webhook, ...] = ()

@@ -87,7 +87,10 @@ rules:
         "address": "https://git.example.com/state",
         "password": Reference("env:STATE_PASSWORD"),
     }
-    assert (workspace.accounts, workspace.adopts) == (("a.yaml", "b/*.csv"), ("b/*.csv",))
+    assert [(one.pattern, one.defaults) for one in workspace.accounts] == [
+        ("a.yaml", {}),
+        ("b/*.csv", {"adopt": "true"}),
+    ]
     assert workspace.secrets.fingerprint_key == Reference("env:KEY")
     assert workspace.limits["block"] == Limit(5, 10)
     assert workspace.limits["update"] == Limit(None, 12.5, 10)

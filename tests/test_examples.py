@@ -93,8 +93,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_readme_workspace(tmp_path: Path) -> None:
-    """The README's YAML blocks are a workspace that validates, with each way to keep its state."""
-    workspace, accounts, *states = blocks("yaml")
+    """The README's YAML blocks are a workspace that validates, with each setting that is shown."""
+    workspace, accounts, *settings = blocks("yaml")
     (tmp_path / "accounts").mkdir()
     with running(Settings()) as endpoint:
         world = World(tmp_path, endpoint)
@@ -104,9 +104,10 @@ def test_readme_workspace(tmp_path: Path) -> None:
     assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
     assert world.run("validate", "--json").json["valid"] is True
     assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
-    assert len(states) >= 2
-    for state in states:
-        world.write("reconciler.yaml", f"{workspace}\n{state}")
+    assert len(settings) >= 3
+    world.write("moderation/bans.yaml", "accounts:\n  spammer-78: {banned: true}\n")
+    for setting in settings:
+        world.write("reconciler.yaml", f"{workspace}\n{setting}")
         assert world.run("validate", "--json").json["diagnostics"] == []
 
 

@@ -79,6 +79,14 @@ def test_the_schema_and_the_tables_know_the_same_fields():
     assert set(rules["banned"]["properties"]) == {*BAN, "evidence"}
 
 
+def test_the_defaults_of_a_glob_have_the_shape_of_those_of_a_file():
+    """What both schemas call by one name is the same in both, word for word."""
+    whole, part = schema("accounts")["$defs"], schema("workspace")["$defs"]
+    shared = whole.keys() & part.keys()
+    assert shared >= set(whole["defaults"]["properties"]) | {"defaults"}
+    assert {name: part[name] for name in shared} == {name: whole[name] for name in shared}
+
+
 def test_the_schema_of_plans_knows_every_kind_and_reason():
     """The closed sets in the schema are the ones of the code."""
     action = schema("plan")["$defs"]["action"]["properties"]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple
 
 from reconciler.diagnostics import Diagnostic, Source, error
-from reconciler.workspace import Workspace
+from reconciler.workspace import Glob, Workspace
 
 LARGEST: Final = 256 << 20
 """Bytes of the largest file that is read: some 800,000 accounts; memory does not follow it."""
@@ -28,10 +28,10 @@ class Unreadable(Exception):
 
 
 class Found(NamedTuple):
-    """An account file: its path beneath the workspace, and whether its accounts are adopted."""
+    """An account file: its path beneath the workspace, and the globs that match it, in order."""
 
     file: str
-    adopt: bool
+    globs: tuple[Glob, ...]
 
 
 def leaves(pattern: str) -> bool:
@@ -44,31 +44,27 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
     """Return the account files by path, findings about them, and findings of empty globs."""
     root = Path(workspace.root)
     real = root.resolve()
-    found: dict[str, bool] = {}
+    found: dict[str, list[Glob]] = {}
     findings: list[Diagnostic] = []
     empty: list[Diagnostic] = []
-    for pattern in workspace.accounts:
-        adopt = pattern in workspace.adopts
+    for glob in workspace.accounts:
         matched = False
-        for file in _match(root, pattern):
+        for file in _match(root, glob.pattern):
             matched = True
-            if file in found:
-                found[file] = found[file] or adopt
-                continue
-            if wrong := _unfit(root, real, file):
+            if file not in found and (wrong := _unfit(root, real, file)):
                 findings.append(wrong)
-            found[file] = adopt
+            found.setdefault(file, []).append(glob)
         if not matched:
             empty.append(
                 error(
                     "empty-glob",
-                    f"No account file matches {pattern}.",
+                    f"No account file matches {glob.pattern}.",
                     hint="correct the glob, or remove it from accounts",
-                    source=Source(WORKSPACE),
+                    source=glob.source or Source(WORKSPACE),
                 )
             )
     unfit = {finding.source.file for finding in findings if finding.source}
-    files = [Found(file, found[file]) for file in sorted(found) if file not in unfit]
+    files = [Found(file, tuple(found[file])) for file in sorted(found) if file not in unfit]
     return files, findings, empty
 
 

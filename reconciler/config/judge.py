@@ -13,6 +13,7 @@ from typing import Any, Final
 from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
 from reconciler.config import scalars
+from reconciler.config.defaults import over
 from reconciler.config.references import References
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.scalars import NULLS, Wrong
@@ -60,12 +61,12 @@ class Judge:
         self.sinks: dict[str, tuple[str, int, str]] = {}
 
     def fit(self, defaults: Raw, report: Report) -> None:
-        """Report what no account could take from the defaults of a file."""
+        """Report what no account could take from the defaults of a file or of a glob."""
         for name in defaults.keys() - DEFAULTS:
             report(
                 (name,), "unknown-key", f"There is no default {name[:80]!r}.", close(name, DEFAULTS)
             )
-        bench = Bench(self, "", {}, adopt=False)
+        bench = Bench(self, "", {})
         if "provider" in defaults:
             bench.table(defaults["provider"], report)
         bench.document(
@@ -78,22 +79,22 @@ class Judge:
         if "manage" in defaults:
             bench.once(defaults["manage"], report)
 
-    def within(self, file: str, defaults: Raw, *, adopt: bool) -> Bench:
-        """Return the judge of one file."""
-        return Bench(self, file, defaults, adopt)
+    def within(self, file: str, defaults: Raw) -> Bench:
+        """Return the judge of one file; `defaults` lie beneath all of its accounts."""
+        return Bench(self, file, defaults)
 
 
 class Bench:
     """The judge of the accounts of one file with its defaults."""
 
-    def __init__(self, judge: Judge, file: str, defaults: Raw, adopt: bool) -> None:
-        self.judge, self.file, self.adopt = judge, file, adopt
+    def __init__(self, judge: Judge, file: str, defaults: Raw) -> None:
+        self.judge, self.file = judge, file
         self.defaults = {key: value for key, value in defaults.items() if key in DEFAULTS}
         self.tables = judge.tables
         self.provider: Any = self.defaults.get(
             "provider", judge.names[0] if len(judge.names) == 1 else None
         )
-        self.simple = not self.defaults.keys() - {"provider"} and not adopt
+        self.simple = not self.defaults.keys() - {"provider"}
 
     def accounts(self, key: str, raw: Raw, line: int, report: Report) -> list[Account]:
         """Return the desired accounts of one written account, one per provider."""
@@ -106,7 +107,7 @@ class Bench:
                     close(name, FIELDS),
                 )
         if not self.simple:
-            raw = self._merged(raw)
+            raw = over(self.defaults, raw)
         rules = self.table(raw.get("provider", self.provider), report)
         if rules is None:
             return []
@@ -116,9 +117,7 @@ class Bench:
             document["manage"] = dict.fromkeys(once, "on_create")
         data = canonical(document)
         hashed = digest(data)
-        adopt = self.adopt
-        if "adopt" in raw:
-            adopt = bool(_read(scalars.flag, raw["adopt"], ("adopt",), report))
+        adopt = "adopt" in raw and bool(_read(scalars.flag, raw["adopt"], ("adopt",), report))
         siblings = []
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))
@@ -166,15 +165,6 @@ class Bench:
                 f"{sink[:80]} takes the token of {key[:80]} already ({file}:{line}).",
                 "give every account a sink of its own",
             )
-
-    def _merged(self, raw: Raw) -> Raw:
-        """Return the account over the defaults: sections field by field, all else as a whole."""
-        merged = {**self.defaults, **raw}
-        for section in ("profile", "configuration", "labels", "manage"):
-            over, under = raw.get(section), self.defaults.get(section)
-            if isinstance(over, dict) and isinstance(under, dict):
-                merged[section] = {**under, **over}
-        return merged
 
     def table(self, written: Any, report: Report) -> Table | None:
         """Return the rules of the written providers, None where that is not known."""

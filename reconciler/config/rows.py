@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, Final
 
 from reconciler.accounts import Account
 from reconciler.config import text
+from reconciler.config.built import Built
 from reconciler.config.careful import MOST, Careful
-from reconciler.config.events import Built
 from reconciler.config.scalars import NULLS, Quoted, is_null
 
 COLUMNS: Final = 200

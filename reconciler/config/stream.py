@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from reconciler.accounts import Account
 from reconciler.capabilities import Capabilities
 from reconciler.config import lines, text
+from reconciler.config.defaults import Layer, beneath, layers, located, over
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
 from reconciler.config.quick import Doubt, doubt
-from reconciler.diagnostics import Diagnostic, Source, error, warning
+from reconciler.config.report import Path as Path_
+from reconciler.diagnostics import Diagnostic, Severity, Source, error, warning
 from reconciler.errors import ConfigError, Refused
 from reconciler.workspace import Workspace
 
@@ -32,21 +35,50 @@ def desired(
     files, findings, empty = find(workspace)
     others: list[Diagnostic] = []
     judge = Judge(workspace, capabilities)
+    # A default of a glob may be wrong for accounts of many files, and is told once.
+    above = dict.fromkeys(_unfit(workspace, judge))
     seen = _Seen()
     for found in files:
-        before = len(findings)
+        own: list[Diagnostic] = []
         with _no_collection():
-            for account in _file(Path(workspace.root), found, judge, findings, others):
+            for account in _file(Path(workspace.root), found, judge, own, others):
                 if seen.again(account):
-                    findings.append(seen.finding(account))
+                    own.append(seen.finding(account))
                 elif account.digest:
                     yield account
-        findings[before:] = sorted(findings[before:], key=_place)
-    warnings.extend(_capped(others, warning))
-    if findings:
-        raise ConfigError(_capped([*findings, *empty], error))
+        above.update((one, None) for one in own if not _is_of(one, found))
+        findings += sorted((one for one in own if _is_of(one, found)), key=_place)
+    warnings.extend(_capped(list(dict.fromkeys(others)), warning))
+    if above or findings:
+        raise ConfigError(_capped([*above, *findings, *empty], error))
     if empty:
         raise Refused(empty)
+
+
+def _unfit(workspace: Workspace, judge: Judge) -> list[Diagnostic]:
+    """Return what no account could take from the defaults of the globs."""
+    findings: list[Diagnostic] = []
+    for glob in workspace.accounts:
+        judge.fit(dict(glob.defaults), partial(_report, findings, layers((glob,))))
+    return findings
+
+
+def _report(
+    findings: list[Diagnostic],
+    above: tuple[Layer, ...],
+    path: Path_,
+    id: str,
+    summary: str,
+    hint: str = "",
+    severity: Severity = Severity.ERROR,
+) -> None:
+    if severity is Severity.ERROR:
+        findings.append(error(id, summary, hint=hint, source=located(path, id, above)))
+
+
+def _is_of(finding: Diagnostic, found: Found) -> bool:
+    """Tell whether a finding is about the file itself, and not about the defaults of its globs."""
+    return finding.source is None or finding.source.file == found.file
 
 
 def _place(finding: Diagnostic) -> tuple[int, int]:
@@ -121,7 +153,7 @@ def _file(
                     stream.seek(0)
             from reconciler.config.careful import Careful
 
-            careful = Careful(judge, found.file, adopt=found.adopt)
+            careful = Careful(judge, found)
             for account in _carefully(careful, suffix, stream):
                 # The fast way had these already, in the same order.
                 if done:
@@ -143,12 +175,13 @@ def _carefully(careful: Careful, suffix: str, stream: BinaryIO) -> Iterator[Acco
 
 
 def _fast(pieces: Iterator[text.Piece], found: Found, judge: Judge) -> Iterator[Account]:
-    bench = judge.within(found.file, {}, adopt=found.adopt)
+    under = beneath(found.globs)
+    bench = judge.within(found.file, under)
     for key, line, raw in lines.read(pieces):
         if raw.__class__ is not dict:
             raise Doubt
         if not key:
             judge.fit(raw, doubt)
-            bench = judge.within(found.file, raw, adopt=found.adopt)
+            bench = judge.within(found.file, over(under, raw))
             continue
         yield from bench.accounts(key, raw, line, doubt)

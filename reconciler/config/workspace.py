@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from reconciler.capabilities import Capabilities
 from reconciler.config.apps import app
+from reconciler.config.built import Built
 from reconciler.config.careful import misplaced, suspects
-from reconciler.config.events import Built, Reader, Stop
+from reconciler.config.events import Reader, Stop
 from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
+from reconciler.config.globs import globs
 from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
 from reconciler.config.scalars import Wrong
@@ -179,18 +181,16 @@ def _workspace(
         if isinstance(settings, dict) and (made := app(name, settings, capabilities, tell)):
             line, column = built.place(("providers", name)) or (0, 0)
             apps[name] = replace(made, source=Source(WORKSPACE, line, column))
-    globs, adopts = _globs(value.get("accounts"), tell)
     return Workspace(
         name=str(value.get("workspace", "")),
         root=str(root.resolve()),
         apps=apps,
-        accounts=globs,
+        accounts=globs(built, tell),
         state=_state(value.get("state") or {}, tell),
         secrets=_secrets(value.get("secrets") or {}, tell),
         on_absent=value.get("on_absent", "forget"),
         limits=_limits(value.get("limits") or {}),
         rules=tuple(_rules(value.get("rules") or [], built, tell)),
-        adopts=adopts,
         notify=tuple(_webhooks(value.get("notify") or [], tell)),
     )
 
@@ -210,35 +210,6 @@ def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
             )
         elif (url := _secret(text, path, tell)) is not None:
             yield Webhook(url, str(written.get("format", "")), written.get("when") == "always")
-
-
-def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return all globs, and those whose accounts are adopted."""
-    if entries is None:
-        return ("accounts/**/*.yaml",), ()
-    globs, adopts = [], []
-    for position, entry in enumerate(entries):
-        glob = entry if isinstance(entry, str) else entry.get("files")
-        if not isinstance(glob, str):
-            continue
-        if leaves(glob):
-            tell(
-                ("accounts", position),
-                "outside",
-                f"The glob {glob[:80]} leaves the workspace.",
-                "write a path beneath the workspace, with /",
-            )
-        elif any("**" in part and part != "**" for part in PurePosixPath(glob).parts):
-            tell(
-                ("accounts", position),
-                "bad-glob",
-                "** stands beside other characters.",
-                "write ** as a whole part of the path: accounts/**/*.yaml",
-            )
-        globs.append(glob)
-        if isinstance(entry, dict) and entry.get("adopt"):
-            adopts.append(glob)
-    return tuple(globs), tuple(adopts)
 
 
 def _secret(text: str, path: Path_, tell: Tell) -> Reference | None:
