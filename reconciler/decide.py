@@ -137,11 +137,27 @@ class Decisions:
         elif mode == "forget" or (record.observed is not None and not record.observed.exists):
             # What the vendor was seen to have lost cannot be banned there.
             self.actions.append(Forget(where, reason, version, ()))
+            if record.is_banned and (record.observed is None or record.observed.exists):
+                self._left_banned(where)
         elif record.is_banned:
             self.unchanged += 1
         else:
             self.actions.append(Block(where, reason, version, (Change("banned", False, True),)))
         self._doubt(where)
+
+    def _left_banned(self, where: Address) -> None:
+        """Say of a banned account that is forgotten that nobody will lift its ban any more."""
+        self.findings.append(
+            warning(
+                "left-banned",
+                f"{where} is forgotten and stays banned at the vendor",
+                detail="What is not recorded is never unbanned, also not when its `until` has "
+                "passed.",
+                hint="to lift the ban, put it back with `banned: false`, or an `until` that has "
+                "passed, and apply that before it leaves",
+                address=where,
+            )
+        )
 
     def recorded(self, account: Account, record: Record) -> None:
         """Plan an account that is both desired and recorded."""

@@ -41,7 +41,8 @@ class Glob:
     """Which files hold accounts, and what lies beneath all of theirs.
 
     `defaults` are texts as they were written, `adopt` among them; `keys` and `values` are their
-    places in the workspace file.
+    places in the workspace file. `bans` says that the files are sheets of bans, and `needed` that
+    there must be some.
     """
 
     pattern: str
@@ -49,6 +50,8 @@ class Glob:
     keys: Places = field(default_factory=dict)
     values: Places = field(default_factory=dict)
     source: Source | None = None
+    bans: bool = False
+    needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

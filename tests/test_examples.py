@@ -105,7 +105,9 @@ def test_readme_workspace(tmp_path: Path) -> None:
     assert world.run("validate", "--json").json["valid"] is True
     assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
     assert len(settings) >= 3
-    world.write("moderation/bans.yaml", "accounts:\n  spammer-78: {banned: true}\n")
+    (sheet,) = blocks("csv")
+    world.write("moderation/bans.csv", sheet)
+    world.write("moderation/bans.yaml", "accounts:\n  troll-3: {banned: true}\n")
     for setting in settings:
         world.write("reconciler.yaml", f"{workspace}\n{setting}")
         assert world.run("validate", "--json").json["diagnostics"] == []

@@ -28,6 +28,7 @@ from reconciler.config.events import Reader, Stop
 from reconciler.config.json_lines import quick
 from reconciler.config.quick import Doubt, doubt
 from reconciler.config.rows import account, csv_file
+from reconciler.config.sheet import Sheet
 from reconciler.diagnostics import Diagnostic, Source, error
 
 LARGEST: Final = 32 << 20
@@ -213,4 +214,5 @@ READERS: Final[dict[str, Callable[[Careful, BinaryIO], Iterator[Account]]]] = {
     ".json": json_file,
     ".jsonl": jsonl_file,
     ".csv": csv_file,
+    "bans": lambda careful, stream: csv_file(careful, stream, Sheet()),
 }

@@ -80,6 +80,8 @@ class Careful:
         self.findings: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
         self.told: set[tuple[Any, ...]] = set()
+        self.named_at = found.globs[-1].source if found.globs else None
+        """Where the workspace file names this file, as far as that is known."""
         self.under = beneath(found.globs)
         self.layers = layers(found.globs)
         self.bench: Bench = judge.within(found.file, self.under)
@@ -231,14 +233,14 @@ class Careful:
 
     def tell(
         self,
-        where: Source | tuple[int, int],
+        where: Source | tuple[int, int] | None,
         id: str,
         summary: str,
         hint: str,
         severity: Severity = Severity.ERROR,
     ) -> None:
         """Append a finding at a place, or at line and column of this file, once."""
-        source = where if isinstance(where, Source) else Source(self.file, *where)
+        source = where if isinstance(where, Source) else Source(self.file, *(where or ()))
         told = (source, id, summary)
         if told not in self.told:
             if len(self.told) < KEPT:

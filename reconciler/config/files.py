@@ -33,6 +33,11 @@ class Found(NamedTuple):
     file: str
     globs: tuple[Glob, ...]
 
+    @property
+    def bans(self) -> bool:
+        """Whether the file is a sheet of bans."""
+        return any(glob.bans for glob in self.globs)
+
 
 def leaves(pattern: str) -> bool:
     """Tell whether a glob points out of the workspace."""
@@ -54,18 +59,47 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
             if file not in found and (wrong := _unfit(root, real, file)):
                 findings.append(wrong)
             found.setdefault(file, []).append(glob)
-        if not matched:
+        if not matched and glob.needed:
             empty.append(
                 error(
                     "empty-glob",
                     f"No account file matches {glob.pattern}.",
-                    hint="correct the glob, or remove it from accounts",
+                    hint=f"correct the glob, or remove it from {_section(glob)}",
                     source=glob.source or Source(WORKSPACE),
                 )
             )
     unfit = {finding.source.file for finding in findings if finding.source}
-    files = [Found(file, tuple(found[file])) for file in sorted(found) if file not in unfit]
+    files = []
+    for one in (Found(file, tuple(found[file])) for file in sorted(found) if file not in unfit):
+        if wrong := _unclear(one):
+            findings.append(wrong)
+        else:
+            files.append(one)
     return files, findings, empty
+
+
+def _unclear(found: Found) -> Diagnostic | None:
+    """Return the finding about a sheet that is none, or is read as account file as well."""
+    sheets = [glob for glob in found.globs if glob.bans]
+    if sheets and len(sheets) < len(found.globs):
+        return error(
+            "two-readers",
+            f"Both accounts and accounts_from match {found.file}.",
+            hint="write the globs so that only one of them matches it",
+            source=sheets[-1].source,
+        )
+    if sheets and PurePosixPath(found.file).suffix != ".csv":
+        return error(
+            "file-kind",
+            "A sheet of bans is a .csv file.",
+            hint="save the sheet as CSV, or name the file in accounts",
+            source=Source(found.file),
+        )
+    return None
+
+
+def _section(glob: Glob) -> str:
+    return "accounts_from" if glob.bans else "accounts"
 
 
 def _match(root: Path, pattern: str) -> Iterator[str]:

@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from reconciler.config.built import Built
+from reconciler.config.built import Built, Place
 from reconciler.config.files import WORKSPACE, leaves
+from reconciler.config.report import Path
 from reconciler.diagnostics import Source
-from reconciler.workspace import Glob, Places
+from reconciler.workspace import Glob
 
 Tell = Callable[..., None]
 DEFAULT: Final = "accounts/**/*.yaml"
 
 
 def globs(built: Built, tell: Tell) -> tuple[Glob, ...]:
-    """Return the entries of `accounts` in their order; what the schema refuses is left out."""
-    if "accounts" not in built.value:
-        return (Glob(DEFAULT),)
-    return tuple(
-        glob
-        for position, entry in enumerate(_list(built.value["accounts"]))
-        if (glob := _glob(entry, ("accounts", position), built, tell))
-    )
+    """Return the entries of `accounts` and `accounts_from`; what the schema refuses is left out."""
+    written = built.value
+    sheets = list(_entries(built, "accounts_from", tell))
+    if "accounts" in written:
+        return (*_entries(built, "accounts", tell), *sheets)
+    return (Glob(DEFAULT, needed="accounts_from" not in written), *sheets)
 
 
-def _glob(entry: Any, path: tuple[Any, ...], built: Built, tell: Tell) -> Glob | None:
-    settings = entry if isinstance(entry, dict) else {"files": entry}
-    pattern = settings.get("files")
-    if not isinstance(pattern, str):
-        return None
-    _check(pattern, (*path, "files") if settings is entry else path, tell)
-    defaults = _mapping(settings.get("defaults"))
-    keys, values = _beneath(built, (*path, "defaults"))
-    if "adopt" in settings:
-        if "adopt" in defaults:
+def _entries(built: Built, section: str, tell: Tell) -> Iterator[Glob]:
+    written = built.value.get(section)
+    for position, entry in enumerate(written if isinstance(written, list) else ()):
+        settings = entry if isinstance(entry, dict) else {"files": entry}
+        key = "bans" if section == "accounts_from" else "files"
+        pattern = settings.get(key)
+        if not isinstance(pattern, str):
+            continue
+        path = (section, position)
+        _check(pattern, (*path, key) if settings is entry else path, tell)
+        made = _settings(settings, path, built, tell)
+        source = Source(WORKSPACE, *(built.place(path) or (0, 0)))
+        if key == "bans":
+            # What a sheet lists was registered by the app's own server.
+            made = made._replace(value={"adopt": "true", **made.value})
+        yield Glob(pattern, *made, source, bans=key == "bans")
+
+
+def _settings(settings: dict[str, Any], path: Path, built: Built, tell: Tell) -> Built:
+    """Return the defaults of an entry, with those that it writes beside them."""
+    written = settings.get("defaults")
+    defaults = dict(written) if isinstance(written, dict) else {}
+    keys, values = (_beneath(places, (*path, "defaults")) for places in (built.keys, built.values))
+    for name in ("adopt", "provider"):
+        if name not in settings:
+            continue
+        if name in defaults:
             tell(
-                (*path, "adopt"),
+                (*path, name),
                 "duplicate-key",
-                "adopt stands here and in defaults.",
+                f"{name} stands here and in defaults.",
                 "keep one of them",
             )
-        defaults = {"adopt": settings["adopt"], **defaults}
-        keys = {("adopt",): built.keys[*path, "adopt"], **keys}
-        values = {("adopt",): built.values[*path, "adopt"], **values}
-    source = Source(WORKSPACE, *(built.place(path) or (0, 0)))
-    return Glob(pattern, defaults, keys, values, source)
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+        defaults[name] = settings[name]
+        keys |= {(name, *rest): at for rest, at in _beneath(built.keys, (*path, name)).items()}
+        values |= {(name, *rest): at for rest, at in _beneath(built.values, (*path, name)).items()}
+    return Built(defaults, keys, values)
 
 
 def _check(pattern: str, path: tuple[Any, ...], tell: Tell) -> None:
@@ -74,11 +81,7 @@ def _check(pattern: str, path: tuple[Any, ...], tell: Tell) -> None:
         )
 
 
-def _beneath(built: Built, path: tuple[Any, ...]) -> tuple[Places, Places]:
-    """Return the places of what stands beneath a path, by the rest of their paths."""
-
-    def cut(places: Mapping[tuple[Any, ...], tuple[int, int]]) -> Places:
-        depth = len(path)
-        return {where[depth:]: at for where, at in places.items() if where[:depth] == path}
-
-    return cut(built.keys), cut(built.values)
+def _beneath(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:
+    """Return the places of what stands at a path and beneath it, by the rest of their paths."""
+    depth = len(path)
+    return {where[depth:]: at for where, at in places.items() if where[:depth] == path}

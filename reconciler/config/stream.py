@@ -142,8 +142,8 @@ def _file(
     done = 0
     try:
         with opened(root / found.file, found.file) as stream:
-            suffix = PurePosixPath(found.file).suffix
-            if suffix in (".yaml", ".yml"):
+            kind = "bans" if found.bans else PurePosixPath(found.file).suffix
+            if kind in (".yaml", ".yml"):
                 try:
                     for account in _fast(text.pieces(stream, found.file), found, judge):
                         done += 1
@@ -154,7 +154,7 @@ def _file(
             from reconciler.config.careful import Careful
 
             careful = Careful(judge, found)
-            for account in _carefully(careful, suffix, stream):
+            for account in _carefully(careful, kind, stream):
                 # The fast way had these already, in the same order.
                 if done:
                     done -= 1
@@ -166,12 +166,12 @@ def _file(
         findings.append(wrong.finding)
 
 
-def _carefully(careful: Careful, suffix: str, stream: BinaryIO) -> Iterator[Account]:
-    if suffix in (".yaml", ".yml"):
+def _carefully(careful: Careful, kind: str, stream: BinaryIO) -> Iterator[Account]:
+    if kind in (".yaml", ".yml"):
         return careful.yaml(stream)
     from reconciler.config.bulk import READERS
 
-    return READERS[suffix](careful, stream)
+    return READERS[kind](careful, stream)
 
 
 def _fast(pieces: Iterator[text.Piece], found: Found, judge: Judge) -> Iterator[Account]:
