@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from reconciler.diagnostics import Source
-from reconciler.values import Reference
+from reconciler.values import Reference, to_moment, to_text
 
 OnAbsent: TypeAlias = Literal["forget", "block", "error"]
 Places: TypeAlias = Mapping[tuple[Any, ...], tuple[int, int]]
@@ -109,6 +110,30 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class BanReason:
+    """A reason that bans may have, and how long one may last; `longest` is None for any time."""
+
+    name: str
+    longest: timedelta | None = None
+
+    def overlong(self, until: str | None, moment: datetime | None) -> tuple[str, str] | None:
+        """Return what is wrong with a ban that lasts too long from a moment on, and what to do.
+
+        Without a moment only that one has no end is.
+        """
+        if self.longest is None or (until and moment is None):
+            return None
+        hours = self.longest // timedelta(hours=1)
+        span = f"{hours} hours" if hours % 24 else f"{hours // 24} days"
+        wrong = f"A ban for {self.name[:80]} lasts at most {span}; this one"
+        if until is None or moment is None:
+            return f"{wrong} has no end.", f"write until: with a time at most {span} ahead"
+        if to_moment(until) <= moment + self.longest:
+            return None
+        return f"{wrong} ends later.", f"write until: {to_text(moment + self.longest)} or before"
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """Where drift is told: an address, which is a secret, and how the service wants it said.
 
@@ -122,7 +147,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A whole workspace. `root` is the absolute folder that every path in it is beneath."""
+    """A whole workspace. `root` is the absolute folder that every path in it is beneath.
+
+    `ban_reasons` closes the list of reasons; where it is empty, any text is one, and none as well.
+    """
 
     name: str
     root: str
@@ -134,3 +162,4 @@ class Workspace:
     limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     rules: tuple[Rule, ...] = ()
     notify: tuple[Webhook, ...] = ()
+    ban_reasons: Mapping[str, BanReason] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_readme_workspace(tmp_path: Path) -> None:
+def test_readme_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's YAML blocks are a workspace that validates, with each setting that is shown."""
+    monkeypatch.setattr("reconciler.cli.validate.now", lambda: datetime(2026, 12, 1, tzinfo=UTC))
     workspace, accounts, *settings = blocks("yaml")
     (tmp_path / "accounts").mkdir()
     with running(Settings()) as endpoint:

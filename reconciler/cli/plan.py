@@ -14,7 +14,7 @@ from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
 from reconciler.cli.session import Session, allowed
-from reconciler.diagnostics import has_errors
+from reconciler.diagnostics import Severity, has_errors
 from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
@@ -47,6 +47,8 @@ def run(arguments: Namespace, console: Console) -> int:
         show_plan(planned, told, arguments.format, console, arguments, labels)
         console.findings(session.warnings)
         console.findings(judged.findings)
+        # The text of a plan leaves to this what refuses it.
+        console.findings(one for one in planned.diagnostics if one.severity is Severity.ERROR)
         if arguments.out:
             from reconciler.planfile import encode
 

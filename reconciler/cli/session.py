@@ -103,11 +103,14 @@ class Session:
         self._open.callback(store.close)
         return store
 
-    def desired(self) -> Iterator[Account]:
-        """Yield the desired accounts; warnings gather in `warnings`."""
+    def desired(self, moment: datetime | None = None) -> Iterator[Account]:
+        """Yield the desired accounts; warnings gather in `warnings`.
+
+        With a `moment` they are validated, at that moment.
+        """
         from reconciler.config import desired
 
-        return desired(self.workspace, self.capabilities, self.warnings)
+        return desired(self.workspace, self.capabilities, self.warnings, moment)
 
     @cached_property
     def resolver(self) -> Resolver:
@@ -168,6 +171,7 @@ class Session:
             on_absent=self.workspace.on_absent,
             keyed=self._keyed(),
             targets=self.targets(arguments.target),
+            reasons=self.workspace.ban_reasons,
             **more,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from reconciler.accounts import Account, Address
@@ -53,8 +54,14 @@ def close(word: str, choices: Iterable[str]) -> str:
 class Judge:
     """What holds for all accounts of a workspace; `within` narrows it to one file."""
 
-    def __init__(self, workspace: Workspace, capabilities: Mapping[str, Capabilities]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        capabilities: Mapping[str, Capabilities],
+        moment: datetime | None = None,
+    ) -> None:
         self.capabilities = capabilities
+        self.reasons, self.moment = workspace.ban_reasons, moment
         self.references = References(workspace)
         self.names = tuple(workspace.apps)
         self.tables: dict[Any, Table] = {}
@@ -219,6 +226,8 @@ class Bench:
             _supported(rules.banned, ("banned",), report)
             if (ban := _ban(raw["banned"], rules, report)) is not None:
                 document["ban"] = ban
+                if self.judge.reasons:
+                    self._reasoned(raw["banned"], ban, report)
         if "token" in raw:
             _supported(rules.token, ("token",), report)
             token = document["token"] = self.judge.references.token(raw["token"], report)
@@ -234,6 +243,34 @@ class Bench:
         if "on_absent" in raw:
             document["on_absent"] = _choice(raw["on_absent"], ON_ABSENT, ("on_absent",), report)
         return document
+
+    def _reasoned(self, raw: Any, ban: Raw, report: Report) -> None:
+        """Report a ban that none of the workspace's reasons allows; what cannot be read is not."""
+        reasons = self.judge.reasons
+        if isinstance(raw, dict) and not {"reason", "until"} & raw.keys() <= ban.keys():
+            return
+        name, until = ban.get("reason"), ban.get("until")
+        if name is None:
+            report(
+                ("banned", "reason"),
+                "no-reason",
+                "The ban has no reason.",
+                f"write reason: with one of {', '.join(reasons)}",
+            )
+            return
+        if (reason := reasons.get(name)) is None:
+            summary = f"{name[:80]!r} is none of the ban_reasons."
+            report(("banned", "reason"), "unknown-reason", summary, close(name, reasons))
+            return
+        if wrong := reason.overlong(until, self.judge.moment):
+            report(("banned", "until"), "ban-too-long", *wrong)
+        elif reason.longest is None and until is None and not ban.get("evidence"):
+            report(
+                ("banned", "evidence"),
+                "no-evidence",
+                "A ban without an end needs evidence.",
+                'write evidence: ["https://…"], or until: with its end',
+            )
 
     def _profile(self, raw: Any, rules: Table, report: Report) -> Raw:
         if not isinstance(raw, dict) or "custom" not in raw:

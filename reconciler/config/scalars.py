@@ -25,6 +25,7 @@ ALLOW_TYPES: Final = ("need_confirm", "allow_any", "deny_any")
 UINT32: Final = 2**32 - 1
 _BIG = 2**53
 _EMAIL = re.compile(r"[^\s@<>(),;:\"\\]+@[^\s@<>(),;:\"\\]+")
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _LOOSE = re.compile(r"([0-9]{1,4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,4})(?: 0?0:00(?::00)?)?", re.ASCII)
 _COUNTED = re.compile(r"[3-7][0-9]{4}")
 _FIRST = date(1899, 12, 30)
@@ -241,6 +242,12 @@ def _days(text: str) -> Iterator[date]:
     for year, month, day in orders:
         with suppress(ValueError):
             yield date(year + 2000 if year < 100 else year, month, day)
+
+
+def span(text: str) -> timedelta | None:
+    """Return a time like 90d or 12h, None for anything else."""
+    match = _SPAN.fullmatch(text)
+    return timedelta(hours=int(match[1]) * {"d": 24, "h": 1}[match[2]]) if match else None
 
 
 def number(value: str) -> int | float | None:

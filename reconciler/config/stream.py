@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -29,12 +30,15 @@ MOST: Final = 200
 
 
 def desired(
-    workspace: Workspace, capabilities: Mapping[str, Capabilities], warnings: list[Diagnostic]
+    workspace: Workspace,
+    capabilities: Mapping[str, Capabilities],
+    warnings: list[Diagnostic],
+    moment: datetime | None,
 ) -> Iterator[Account]:
     """Yield the desired accounts of all files by path; see `reconciler.config`."""
     files, findings, empty = find(workspace)
     others: list[Diagnostic] = []
-    judge = Judge(workspace, capabilities)
+    judge = Judge(workspace, capabilities, moment)
     # A default of a glob may be wrong for accounts of many files, and is told once.
     above = dict.fromkeys(_unfit(workspace, judge))
     seen = _Seen()

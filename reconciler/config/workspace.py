@@ -19,13 +19,14 @@ from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
 from reconciler.config.globs import globs
 from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
-from reconciler.config.scalars import Wrong
+from reconciler.config.scalars import Wrong, span
 from reconciler.config.schema import faults, typed
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.errors import ConfigError
 from reconciler.values import Reference
 from reconciler.workspace import (
     DEFAULT_LIMITS,
+    BanReason,
     Limit,
     Rule,
     SecretSettings,
@@ -192,6 +193,7 @@ def _workspace(
         limits=_limits(value.get("limits") or {}),
         rules=tuple(_rules(value.get("rules") or [], built, tell)),
         notify=tuple(_webhooks(value.get("notify") or [], tell)),
+        ban_reasons=_reasons(value.get("ban_reasons") or {}),
     )
 
 
@@ -291,6 +293,14 @@ def _limits(value: dict[str, Any]) -> dict[str, Limit]:
         if isinstance(written, dict) and kind in limits:
             limits[kind] = replace(limits[kind], **written)
     return limits
+
+
+def _reasons(value: dict[str, Any]) -> dict[str, BanReason]:
+    return {
+        name: BanReason(name, span(written.get("max", "")))
+        for name, written in value.items()
+        if isinstance(written, dict)
+    }
 
 
 def _known(path: Path_, key: str, *, of_action: bool, tell: Tell) -> None:
