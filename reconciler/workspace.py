@@ -150,6 +150,7 @@ class Workspace:
     """A whole workspace. `root` is the absolute folder that every path in it is beneath.
 
     `ban_reasons` closes the list of reasons; where it is empty, any text is one, and none as well.
+    `lint` says how kinds of lint are told; one that is not written is a warning.
     """
 
     name: str
@@ -163,3 +164,4 @@ class Workspace:
     rules: tuple[Rule, ...] = ()
     notify: tuple[Webhook, ...] = ()
     ban_reasons: Mapping[str, BanReason] = field(default_factory=dict)
+    lint: Mapping[str, Literal["off", "warn", "error"]] = field(default_factory=dict)

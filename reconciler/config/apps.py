@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.capabilities import Capabilities
-from reconciler.config.judge import close
+from reconciler.config.close import close
 from reconciler.config.references import is_reference, reference
 from reconciler.config.scalars import Wrong
 from reconciler.values import Reference

@@ -20,10 +20,8 @@ from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.quick import Doubt
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.schema import faults, typed
+from reconciler.config.told import MOST
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
-
-MOST: Final = 200
-"""Findings that are kept of one file; reading stops when there are so many errors."""
 
 KEPT: Final = 10_000
 """Findings that are kept of one file, so that memory stays bounded."""

@@ -6,19 +6,21 @@ the careful one a `report` that collects findings. So they cannot disagree about
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
 from reconciler.config import scalars
+from reconciler.config.bans import ban, reasoned
+from reconciler.config.close import close
 from reconciler.config.defaults import over
+from reconciler.config.fields import choice, fields, no_mapping, read, supported, texts
+from reconciler.config.lint import levelled, levels, look, look_into
 from reconciler.config.references import References
 from reconciler.config.report import Path, Raw, Report
-from reconciler.config.scalars import NULLS, Wrong
-from reconciler.config.table import Rule, Table, table
+from reconciler.config.table import Table, table
 from reconciler.config.text import named
 from reconciler.diagnostics import Severity
 from reconciler.values import canonical, digest
@@ -44,13 +46,6 @@ ON_ABSENT: Final = ("forget", "block", "error")
 WHEN: Final = ("always", "on_create")
 
 
-def close(word: str, choices: Iterable[str]) -> str:
-    """Return the hint naming the closest choice, or all of them."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(word[:80], known, 1, 0.5)
-    return f"did you mean {near[0]}?" if near else f"choose from: {', '.join(known)}"
-
-
 class Judge:
     """What holds for all accounts of a workspace; `within` narrows it to one file."""
 
@@ -65,10 +60,21 @@ class Judge:
         self.references = References(workspace)
         self.names = tuple(workspace.apps)
         self.tables: dict[Any, Table] = {}
-        self.sinks: dict[str, tuple[str, int, str]] = {}
+        self.levels = levels(workspace)
+        self._levelled = bool(workspace.lint)
+        self.reserved = {
+            name: frozenset((*capabilities[name].reserved, str(app.credentials.get("admin", ""))))
+            for name, app in workspace.apps.items()
+            if name in capabilities
+        }
+
+    def report(self, report: Report) -> Report:
+        """Return a report that tells what `lint` switches as the workspace wants it."""
+        return levelled(report, self.levels) if self._levelled else report
 
     def fit(self, defaults: Raw, report: Report) -> None:
         """Report what no account could take from the defaults of a file or of a glob."""
+        report = self.report(report)
         for name in defaults.keys() - DEFAULTS:
             report(
                 (name,), "unknown-key", f"There is no default {name[:80]!r}.", close(name, DEFAULTS)
@@ -82,7 +88,7 @@ class Judge:
             report,
         )
         if "adopt" in defaults:
-            _read(scalars.flag, defaults["adopt"], ("adopt",), report)
+            read(scalars.flag, defaults["adopt"], ("adopt",), report)
         if "manage" in defaults:
             bench.once(defaults["manage"], report)
 
@@ -105,6 +111,7 @@ class Bench:
 
     def accounts(self, key: str, raw: Raw, line: int, report: Report) -> list[Account]:
         """Return the desired accounts of one written account, one per provider."""
+        report = self.judge.report(report)
         if not raw.keys() <= FIELDS:
             for name in raw.keys() - FIELDS:
                 report(
@@ -124,7 +131,7 @@ class Bench:
             document["manage"] = dict.fromkeys(once, "on_create")
         data = canonical(document)
         hashed = digest(data)
-        adopt = "adopt" in raw and bool(_read(scalars.flag, raw["adopt"], ("adopt",), report))
+        adopt = "adopt" in raw and bool(read(scalars.flag, raw["adopt"], ("adopt",), report))
         siblings = []
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))
@@ -146,32 +153,25 @@ class Bench:
                 )
             siblings.append(Address(prefix + folded))
         several = tuple(siblings) if len(siblings) > 1 else ()
-        if sink := document.get("token", {}).get("sink"):
-            self._own_sink(sink, (self.file, line, key), several=bool(several), report=report)
-        return [
-            Account(where, data, hashed, self.file, line, adopt, once, several)
-            for where in siblings
-        ]
-
-    def _own_sink(
-        self, sink: str, place: tuple[str, int, str], *, several: bool, report: Report
-    ) -> None:
-        """Report a sink that would be given two tokens: the second would replace the first."""
-        file, line, key = first = self.judge.sinks.setdefault(sink, place)
-        if several:
+        if several and "sink" in document.get("token", ()):
             report(
                 ("token", "sink"),
                 "shared-sink",
                 "An account in several apps gets a token of its own in each.",
                 "write the account once an app, each with a sink of its own",
             )
-        elif first != place:
-            report(
-                ("token", "sink"),
-                "shared-sink",
-                f"{sink[:80]} takes the token of {key[:80]} already ({file}:{line}).",
-                "give every account a sink of its own",
-            )
+        if self.judge.moment:
+            self._lint(key, rules, document, report)
+        return [
+            Account(where, data, hashed, self.file, line, adopt, once, several)
+            for where in siblings
+        ]
+
+    def _lint(self, key: str, rules: Table, document: Raw, report: Report) -> None:
+        """Report what is odd in an account; only validation has the time for it."""
+        for name, rule in zip(rules.names, rules.ids, strict=True):
+            look(key, name, rule, self.judge.reserved[name], report)
+        look_into(document.get("profile", {}).get("extension", ""), report)
 
     def table(self, written: Any, report: Report) -> Table | None:
         """Return the rules of the written providers, None where that is not known."""
@@ -192,7 +192,7 @@ class Bench:
         known = self.judge.capabilities
         for position, name in enumerate(names):
             path: Path = ("provider",) if isinstance(written, str) else ("provider", position)
-            if (text := _read(scalars.word, name, path, report)) is None:
+            if (text := read(scalars.word, name, path, report)) is None:
                 return None
             if text not in known:
                 report(
@@ -217,19 +217,19 @@ class Bench:
         if "profile" in raw and (made := self._profile(raw["profile"], rules, report)):
             document["profile"] = made
         if "configuration" in raw and (
-            made := _fields(raw["configuration"], rules.configuration, ("configuration",), report)
+            made := fields(raw["configuration"], rules.configuration, ("configuration",), report)
         ):
             document["configuration"] = made
-        if "labels" in raw and (made := _texts(raw["labels"], ("labels",), report)):
+        if "labels" in raw and (made := texts(raw["labels"], ("labels",), report)):
             document["labels"] = made
         if "banned" in raw:
-            _supported(rules.banned, ("banned",), report)
-            if (ban := _ban(raw["banned"], rules, report)) is not None:
-                document["ban"] = ban
+            supported(rules.banned, ("banned",), report)
+            if (record := ban(raw["banned"], rules, report)) is not None:
+                document["ban"] = record
                 if self.judge.reasons:
-                    self._reasoned(raw["banned"], ban, report)
+                    reasoned(raw["banned"], record, self.judge.reasons, self.judge.moment, report)
         if "token" in raw:
-            _supported(rules.token, ("token",), report)
+            supported(rules.token, ("token",), report)
             token = document["token"] = self.judge.references.token(raw["token"], report)
             for name in rules.vendor_token.lacking if token.get("generate") == "vendor" else ():
                 report(
@@ -239,56 +239,28 @@ class Bench:
                     "write generate: true, which mints it here and delivers it first",
                 )
         if "protected" in raw:
-            document["protected"] = _read(scalars.flag, raw["protected"], ("protected",), report)
+            document["protected"] = read(scalars.flag, raw["protected"], ("protected",), report)
         if "on_absent" in raw:
-            document["on_absent"] = _choice(raw["on_absent"], ON_ABSENT, ("on_absent",), report)
+            document["on_absent"] = choice(raw["on_absent"], ON_ABSENT, ("on_absent",), report)
         return document
-
-    def _reasoned(self, raw: Any, ban: Raw, report: Report) -> None:
-        """Report a ban that none of the workspace's reasons allows; what cannot be read is not."""
-        reasons = self.judge.reasons
-        if isinstance(raw, dict) and not {"reason", "until"} & raw.keys() <= ban.keys():
-            return
-        name, until = ban.get("reason"), ban.get("until")
-        if name is None:
-            report(
-                ("banned", "reason"),
-                "no-reason",
-                "The ban has no reason.",
-                f"write reason: with one of {', '.join(reasons)}",
-            )
-            return
-        if (reason := reasons.get(name)) is None:
-            summary = f"{name[:80]!r} is none of the ban_reasons."
-            report(("banned", "reason"), "unknown-reason", summary, close(name, reasons))
-            return
-        if wrong := reason.overlong(until, self.judge.moment):
-            report(("banned", "until"), "ban-too-long", *wrong)
-        elif reason.longest is None and until is None and not ban.get("evidence"):
-            report(
-                ("banned", "evidence"),
-                "no-evidence",
-                "A ban without an end needs evidence.",
-                'write evidence: ["https://…"], or until: with its end',
-            )
 
     def _profile(self, raw: Any, rules: Table, report: Report) -> Raw:
         if not isinstance(raw, dict) or "custom" not in raw:
-            return _fields(raw, rules.profile, ("profile",), report)
+            return fields(raw, rules.profile, ("profile",), report)
         rest = {key: value for key, value in raw.items() if key != "custom"}
-        made = _fields(rest, rules.profile, ("profile",), report)
+        made = fields(rest, rules.profile, ("profile",), report)
         written = raw["custom"]
         where = ("profile", "custom")
         if not isinstance(written, dict):
-            _no_mapping(written, where, report)
-        elif custom := _fields(written, {key: rules.custom(key) for key in written}, where, report):
+            no_mapping(written, where, report)
+        elif custom := fields(written, {key: rules.custom(key) for key in written}, where, report):
             made["custom"] = custom
         return made
 
     def once(self, raw: Any, report: Report) -> tuple[str, ...]:
         """Return the sections that are set at creation only."""
         if not isinstance(raw, dict):
-            _no_mapping(raw, ("manage",), report)
+            no_mapping(raw, ("manage",), report)
             return ()
         for section, when in raw.items():
             if section not in SECTIONS:
@@ -298,144 +270,18 @@ class Bench:
                     f"There is no section {section[:80]!r} here.",
                     close(section, SECTIONS),
                 )
-            _choice(when, WHEN, ("manage", section), report)
+            choice(when, WHEN, ("manage", section), report)
         return tuple(section for section in SECTIONS if raw.get(section) == "on_create")
 
 
 def _foreign(key: str) -> str:
     """Name the first character that no id has: it may look like one that ids have."""
     found = next((character for character in key if not character.isascii()), "")
-    return f"; {named(found)} is none of them" if found else ""
+    if not found:
+        return ""
+    import unicodedata
 
-
-def _fields(raw: Any, rules: Mapping[str, Rule], where: Path, report: Report) -> Raw:
-    """Return the values of a section; reports what does not fit."""
-    if not isinstance(raw, dict):
-        _no_mapping(raw, where, report)
-        return {}
-    made: Raw = {}
-    for name, value in raw.items():
-        rule = rules.get(name)
-        if rule is None:
-            report(
-                (*where, name),
-                "unknown-key",
-                f"There is no field {name[:80]!r} here.",
-                close(name, rules),
-            )
-            continue
-        if rule.lacking:
-            _supported(rule, (*where, name), report)
-            continue
-        if rule.text and value.__class__ is str and value not in NULLS:
-            found = value
-        else:
-            try:
-                found = rule.convert(value)
-            except Wrong as wrong:
-                _tell(wrong, (*where, name), report)
-                if wrong.severity is Severity.ERROR:
-                    continue
-                found = scalars.word(value)
-        made[name] = found
-        if rule.chosen or (
-            rule.reach is not None and isinstance(found, str) and len(found) > rule.reach
-        ):
-            _bounded(found, rule, (*where, name), report)
-    return made
-
-
-def _bounded(value: Any, rule: Rule, where: Path, report: Report) -> None:
-    path = ".".join(where)
-    for bound in rule.bounds:
-        if bound.choices and value not in bound.choices:
-            report(
-                where,
-                "bad-choice",
-                f"{bound.provider} does not take {str(value)[:80]!r} as {path}.",
-                close(str(value), map(str, bound.choices)),
-            )
-        if bound.most is None or not isinstance(value, str):
-            continue
-        size = len(value.encode(errors="replace")) if bound.bytes else len(value)
-        if size > bound.most:
-            unit = "bytes" if bound.bytes else "characters"
-            report(
-                where,
-                "too-long",
-                f"{path} has {size} {unit}; {bound.provider} takes {bound.most}.",
-                "shorten it",
-            )
-
-
-def _supported(rule: Rule, where: Path, report: Report) -> None:
-    for name in rule.lacking:
-        report(
-            where,
-            "unsupported-field",
-            f"{name} has no field {'.'.join(where)}.",
-            "remove it, or give the account to another provider",
-        )
-
-
-def _ban(raw: Any, rules: Table, report: Report) -> Raw | None:
-    """Return the ban record, None for not banned."""
-    if not isinstance(raw, dict):
-        return {} if _read(scalars.flag, raw, ("banned",), report) else None
-    plain = {key: value for key, value in raw.items() if key != "evidence"}
-    ban = _fields(plain, rules.ban, ("banned",), report)
-    if ban.get("kick") is True:
-        del ban["kick"]
-    if "evidence" in raw:
-        written = raw["evidence"]
-        if not isinstance(written, list):
-            report(
-                ("banned", "evidence"),
-                "wrong-type",
-                "A list of texts is expected here.",
-                'write ["https://…"]',
-            )
-        else:
-            ban["evidence"] = [
-                _read(scalars.word, item, ("banned", "evidence", n), report)
-                for n, item in enumerate(written)
-            ]
-    return ban
-
-
-def _texts(raw: Any, where: Path, report: Report) -> Raw:
-    if not isinstance(raw, dict):
-        _no_mapping(raw, where, report)
-        return {}
-    return {name: _read(scalars.word, value, (*where, name), report) for name, value in raw.items()}
-
-
-def _choice(value: Any, choices: tuple[str, ...], where: Path, report: Report) -> str | None:
-    text: str | None = _read(scalars.word, value, where, report)
-    if text is not None and text not in choices:
-        report(
-            where,
-            "bad-choice",
-            f"{text[:80]!r} is none of {', '.join(choices)}.",
-            close(text, choices),
-        )
-    return text
-
-
-def _read(convert: Any, value: Any, where: Path, report: Report) -> Any:
-    try:
-        return convert(value)
-    except Wrong as wrong:
-        _tell(wrong, where, report)
-        return None
-
-
-def _tell(wrong: Wrong, where: Path, report: Report) -> None:
-    report((*where, *wrong.path), wrong.id, wrong.summary, wrong.hint, wrong.severity)
-
-
-def _no_mapping(raw: Any, where: Path, report: Report) -> None:
-    if scalars.is_null(raw):
-        report(where, "null", "null is no value.", "leave it out, or write {}")
-    else:
-        report(where, "wrong-type", "A mapping is expected here.", "write key: value pairs beneath")
+    called = unicodedata.name(found, "")
+    # A name that only repeats the number helps nobody.
+    told = f" ({called})" if called and called[-4:] != named(found)[-4:] else ""
+    return f"; {named(found)}{told} is none of them"

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, Final, Protocol
 from reconciler.accounts import Account
 from reconciler.config import text
 from reconciler.config.built import Built
-from reconciler.config.careful import MOST, Careful
+from reconciler.config.careful import Careful
 from reconciler.config.scalars import NULLS, Quoted, is_null
+from reconciler.config.told import MOST
 
 COLUMNS: Final = 200
 """Columns of a CSV file; there are about thirty that it may have, and its labels."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from reconciler.config.careful import Careful
-from reconciler.config.judge import close
+from reconciler.config.close import close
 from reconciler.config.rows import twice
 
 NEEDED: Final = ("id", "reason", "until", "ticket")

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.accounts import Account
 from reconciler.capabilities import Capabilities
 from reconciler.config import lines, text
+from reconciler.config.across import Across
 from reconciler.config.defaults import Layer, beneath, layers, located, over
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
+from reconciler.config.lint import Twins
 from reconciler.config.quick import Doubt, doubt
 from reconciler.config.report import Path as Path_
-from reconciler.diagnostics import Diagnostic, Severity, Source, error, warning
+from reconciler.config.told import MOST, Told
+from reconciler.diagnostics import Diagnostic, Severity, error
 from reconciler.errors import ConfigError, Refused
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
     from reconciler.config.careful import Careful
-
-MOST: Final = 200
-"""Errors, and warnings, that are told; of the others only the number is."""
 
 
 def desired(
@@ -37,26 +37,33 @@ def desired(
 ) -> Iterator[Account]:
     """Yield the desired accounts of all files by path; see `reconciler.config`."""
     files, findings, empty = find(workspace)
-    others: list[Diagnostic] = []
     judge = Judge(workspace, capabilities, moment)
-    # A default of a glob may be wrong for accounts of many files, and is told once.
-    above = dict.fromkeys(_unfit(workspace, judge))
-    seen = _Seen()
+    told = Told()
+    told.take(findings)
+    told.take_above(_unfit(workspace, judge))
+    across = Across(Twins(judge.levels, capabilities) if moment else None)
     for found in files:
         own: list[Diagnostic] = []
         with _no_collection():
-            for account in _file(Path(workspace.root), found, judge, own, others):
-                if seen.again(account):
-                    own.append(seen.finding(account))
+            for account in _file(Path(workspace.root), found, judge, own):
+                if wrong := across.take(account):
+                    own.append(wrong)
                 elif account.digest:
                     yield account
-        above.update((one, None) for one in own if not _is_of(one, found))
-        findings += sorted((one for one in own if _is_of(one, found)), key=_place)
-    warnings.extend(_capped(list(dict.fromkeys(others)), warning))
-    if above or findings:
-        raise ConfigError(_capped([*above, *findings, *empty], error))
+        told.cut = told.cut or len(own) > MOST
+        # A default of a glob may be wrong for the accounts of many files.
+        told.take_above(one for one in own if not _of(one, found))
+        told.take(one for one in own if _of(one, found))
+    across.twice(judge.levels, told)
+    warnings.extend(told.of(Severity.WARNING))
+    if errors := told.of(Severity.ERROR):
+        raise ConfigError(told.of(Severity.ERROR, empty) if empty else errors)
     if empty:
         raise Refused(empty)
+
+
+def _of(finding: Diagnostic, found: Found) -> bool:
+    return finding.source is None or finding.source.file == found.file
 
 
 def _unfit(workspace: Workspace, judge: Judge) -> list[Diagnostic]:
@@ -80,23 +87,6 @@ def _report(
         findings.append(error(id, summary, hint=hint, source=located(path, id, above)))
 
 
-def _is_of(finding: Diagnostic, found: Found) -> bool:
-    """Tell whether a finding is about the file itself, and not about the defaults of its globs."""
-    return finding.source is None or finding.source.file == found.file
-
-
-def _place(finding: Diagnostic) -> tuple[int, int]:
-    source = finding.source
-    return (source.line, source.column) if source else (0, 0)
-
-
-def _capped(findings: list[Diagnostic], tell: Callable[..., Diagnostic]) -> list[Diagnostic]:
-    if len(findings) <= MOST:
-        return findings
-    rest = f"There are {len(findings) - MOST} more findings."
-    return [*findings[:MOST], tell("more", rest, hint="mend these first")]
-
-
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Pause the cyclic garbage collector: reading makes many values and no cycles."""
@@ -109,39 +99,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Seen:
-    """Where every address stands; the place is packed into one number to keep a million small."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
-        self.files: list[str] = []
-
-    def again(self, account: Account) -> bool:
-        """Take an account; tell whether its address was there before."""
-        if not self.files or self.files[-1] != account.file:
-            self.files.append(account.file)
-        if account.address in self.places:
-            return True
-        self.places[account.address] = len(self.files) << 32 | account.line
-        return False
-
-    def finding(self, account: Account) -> Diagnostic:
-        """Return the finding that names both places."""
-        first = self.places[account.address]
-        where = Source(self.files[(first >> 32) - 1], first & 0xFFFFFFFF)
-        return error(
-            "duplicate-account",
-            f"The account {account.address} is written twice.",
-            detail=f"It stands at {where} too.",
-            hint=f"keep one; the other is at {where}",
-            source=Source(account.file, account.line, 1),
-            address=account.address,
-        )
-
-
-def _file(
-    root: Path, found: Found, judge: Judge, findings: list[Diagnostic], others: list[Diagnostic]
-) -> Iterator[Account]:
+def _file(root: Path, found: Found, judge: Judge, findings: list[Diagnostic]) -> Iterator[Account]:
     """Yield the accounts of one file: the fast way as far as it goes, else the careful one."""
     done = 0
     try:
@@ -164,8 +122,8 @@ def _file(
                     done -= 1
                     continue
                 yield account
-            findings.extend(careful.findings)
-            others.extend(careful.warnings)
+            findings += careful.findings
+            findings += careful.warnings
     except Unreadable as wrong:
         findings.append(wrong.finding)
 

@@ -194,6 +194,7 @@ def _workspace(
         rules=tuple(_rules(value.get("rules") or [], built, tell)),
         notify=tuple(_webhooks(value.get("notify") or [], tell)),
         ban_reasons=_reasons(value.get("ban_reasons") or {}),
+        lint=value.get("lint") or {},
     )
 
 
