@@ -225,7 +225,7 @@ def test_plain_http_is_for_this_machine(tmp_path, endpoint):
 def test_a_provider_name_and_a_vendor_are_checked(tmp_path):
     """Names have the form of names, vendors are known, and a slip gets its suggestion."""
     found = errors(tmp_path, PROVIDER.replace("cn:", "CN/x:").replace("yunxin", "yunxn"))
-    assert {one.id for one in found} == {"bad-form", "unknown-type"}
+    assert {one.id for one in found} == {"bad-form", "bad-choice"}
     assert any("yunxin" in one.hint for one in found)
 
 
