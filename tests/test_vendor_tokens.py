@@ -275,7 +275,7 @@ secrets: {allow: ["file:secrets/*"]}
             'a: {provider: cn, token: {generate: vendor, sink: "file:secrets/bot"}}\n'
             'b: {provider: sg, token: {generate: true, sink: "file:secrets/bot"}}',
             "accounts/team.yaml:3:",
-            "takes the token of cn/a already (accounts/team.yaml:2)",
+            "takes the token of a already (accounts/team.yaml:2)",
         ),
     ],
     ids=["several apps", "two accounts"],

@@ -20,11 +20,8 @@ from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.quick import Doubt
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.schema import faults, typed
-from reconciler.config.told import MOST
+from reconciler.config.told import KEPT, MOST
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
-
-KEPT: Final = 10_000
-"""Findings that are kept of one file, so that memory stays bounded."""
 
 HEAD: Final = 1 << 20
 

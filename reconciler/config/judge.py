@@ -6,7 +6,7 @@ the careful one a `report` that collects findings. So they cannot disagree about
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,16 +15,16 @@ from reconciler.capabilities import Capabilities
 from reconciler.config import scalars
 from reconciler.config.bans import ban, reasoned
 from reconciler.config.close import close
-from reconciler.config.defaults import over
+from reconciler.config.defaults import Layer, layers, located, over
 from reconciler.config.fields import choice, fields, no_mapping, read, supported, texts
 from reconciler.config.lint import levelled, levels, look, look_into
 from reconciler.config.references import References
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.table import Table, table
 from reconciler.config.text import named
-from reconciler.diagnostics import Severity
+from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.values import canonical, digest
-from reconciler.workspace import Workspace
+from reconciler.workspace import Glob, Workspace
 
 FIELDS: Final = frozenset(
     {
@@ -60,6 +60,7 @@ class Judge:
         self.references = References(workspace)
         self.names = tuple(workspace.apps)
         self.tables: dict[Any, Table] = {}
+        self.sinks: dict[str, tuple[str, int, str]] = {}
         self.levels = levels(workspace)
         self._levelled = bool(workspace.lint)
         self.reserved = {
@@ -91,6 +92,26 @@ class Judge:
             read(scalars.flag, defaults["adopt"], ("adopt",), report)
         if "manage" in defaults:
             bench.once(defaults["manage"], report)
+
+    def unfit(self, globs: Iterable[Glob]) -> list[Diagnostic]:
+        """Return what no account could take from the defaults of globs."""
+        findings = []
+        for glob in globs:
+            above = layers((glob,))
+
+            def report(
+                path: Path,
+                id: str,
+                summary: str,
+                hint: str = "",
+                severity: Severity = Severity.ERROR,
+                above: tuple[Layer, ...] = above,
+            ) -> None:
+                place = located(path, id, above)
+                findings.append(Diagnostic(severity, id, summary, hint=hint, source=place))
+
+            self.fit(dict(glob.defaults), report)
+        return findings
 
     def within(self, file: str, defaults: Raw) -> Bench:
         """Return the judge of one file; `defaults` lie beneath all of its accounts."""
@@ -153,19 +174,34 @@ class Bench:
                 )
             siblings.append(Address(prefix + folded))
         several = tuple(siblings) if len(siblings) > 1 else ()
-        if several and "sink" in document.get("token", ()):
-            report(
-                ("token", "sink"),
-                "shared-sink",
-                "An account in several apps gets a token of its own in each.",
-                "write the account once an app, each with a sink of its own",
-            )
+        if sink := document.get("token", {}).get("sink"):
+            self._own_sink(sink, (self.file, line, key), several=bool(several), report=report)
         if self.judge.moment:
             self._lint(key, rules, document, report)
         return [
             Account(where, data, hashed, self.file, line, adopt, once, several)
             for where in siblings
         ]
+
+    def _own_sink(
+        self, sink: str, place: tuple[str, int, str], *, several: bool, report: Report
+    ) -> None:
+        """Report a sink that would be given two tokens: the second would replace the first."""
+        file, line, key = first = self.judge.sinks.setdefault(sink, place)
+        if several:
+            report(
+                ("token", "sink"),
+                "shared-sink",
+                "An account in several apps gets a token of its own in each.",
+                "write the account once an app, each with a sink of its own",
+            )
+        elif first != place:
+            report(
+                ("token", "sink"),
+                "shared-sink",
+                f"{sink[:80]} takes the token of {key[:80]} already ({file}:{line}).",
+                "give every account a sink of its own",
+            )
 
     def _lint(self, key: str, rules: Table, document: Raw, report: Report) -> None:
         """Report what is odd in an account; only validation has the time for it."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from array import array
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Final
 
-from reconciler.accounts import Account, split
-from reconciler.capabilities import Capabilities, IdRule
+from reconciler.capabilities import IdRule
 from reconciler.config.report import Path, Report
 from reconciler.diagnostics import Severity
 from reconciler.workspace import Workspace
@@ -37,7 +34,6 @@ _LEVELS: Final[Mapping[str, Severity | None]] = {
 }
 _NEAR: Final = 3
 _UUID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
-_TWINS: Final = str.maketrans("01", "ol")
 
 
 def levels(workspace: Workspace) -> dict[str, Severity | None]:
@@ -92,81 +88,3 @@ def look_into(extension: str, report: Report) -> None:
                 "write a mapping, or mend the text",
                 Severity.WARNING,
             )
-
-
-class Twins:
-    """Finds accounts that share what should be their own, in twelve bytes an account and kind.
-
-    Accounts are known by their number in the stream.
-    """
-
-    def __init__(
-        self,
-        levels: Mapping[str, Severity | None],
-        capabilities: Mapping[str, Capabilities],
-    ) -> None:
-        self.folding = {name: one.id.folds for name, one in capabilities.items()}
-        self.shared = {
-            id: _Shared() for id in ("look-alike", "same-email", "same-mobile") if levels[id]
-        }
-
-    def take(self, number: int, account: Account) -> None:
-        """Take the next account."""
-        provider, id = split(account.address)
-        if ids := self.shared.get("look-alike"):
-            for shape in shapes(id, folds=self.folding[provider]):
-                ids.add(f"{provider}/{shape}", number)
-        if b'"email":' in account.document or b'"mobile":' in account.document:
-            profile = account.written().get("profile", {})
-            for name in ("email", "mobile"):
-                kind = self.shared.get(f"same-{name}")
-                if kind and (value := _plain(name, profile.get(name, ""))):
-                    kind.add(f"{provider}/{value}", number)
-
-    def found(self) -> Iterator[tuple[str, int, int]]:
-        """Yield the kind, the number of an account, and that of the first one like it."""
-        for kind, shared in self.shared.items():
-            for number, first in shared.again():
-                yield kind, number, first
-
-
-class _Shared:
-    """Which of very many texts came twice, by a digest of 64 bits of each."""
-
-    def __init__(self) -> None:
-        self.digests, self.numbers = array("q"), array("I")
-
-    def add(self, text: str, number: int) -> None:
-        self.digests.append(hash(text))
-        self.numbers.append(number)
-
-    def again(self) -> Iterator[tuple[int, int]]:
-        """Yield the number of each that had been there, once, and of who had it first."""
-        twice = {one for one, other in pairwise(sorted(self.digests)) if one == other}
-        firsts: dict[int, int] = {}
-        last = -1
-        for digest, number in zip(self.digests, self.numbers, strict=True) if twice else ():
-            if digest in twice:
-                first = firsts.setdefault(digest, number)
-                if number not in (first, last):
-                    last = number
-                    yield number, first
-
-
-def shapes(id: str, *, folds: bool) -> Iterator[str]:
-    """Yield what an id looks like: ids that share a shape are taken for each other.
-
-    Vendors take ASCII only, so letters of other scripts are refused before they can mislead. Where
-    the vendor tells letter cases apart, a capital I looks like an l, and ids differ in case alone.
-    """
-    if not folds and "I" in id:
-        yield _shape(id.replace("I", "l"))
-    yield _shape(id)
-
-
-def _shape(id: str) -> str:
-    return id.lower().translate(_TWINS).replace("rn", "m").replace("vv", "w")
-
-
-def _plain(name: str, value: str) -> str:
-    return value.lower() if name == "email" else re.sub(r"[^0-9+]", "", value)

@@ -1,7 +1,7 @@
 """Rows: accounts from CSV, meaning exactly what the YAML would.
 
 What the header and the cells stand for is said by a layout: that of account files is here, that of
-sheets of bans in `sheet`.
+sheets of bans in `ban_list`.
 """
 
 from __future__ import annotations

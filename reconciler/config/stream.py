@@ -6,22 +6,19 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.accounts import Account
+from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
 from reconciler.config import lines, text
-from reconciler.config.across import Across
-from reconciler.config.defaults import Layer, beneath, layers, located, over
+from reconciler.config.defaults import beneath, over
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
-from reconciler.config.lint import Twins
 from reconciler.config.quick import Doubt, doubt
-from reconciler.config.report import Path as Path_
-from reconciler.config.told import MOST, Told
-from reconciler.diagnostics import Diagnostic, Severity, error
+from reconciler.config.told import KEPT, MOST, Told
+from reconciler.config.twins import Twins
+from reconciler.diagnostics import Diagnostic, Severity, Source, error
 from reconciler.errors import ConfigError, Refused
 from reconciler.workspace import Workspace
 
@@ -40,51 +37,35 @@ def desired(
     judge = Judge(workspace, capabilities, moment)
     told = Told()
     told.take(findings)
-    told.take_above(_unfit(workspace, judge))
-    across = Across(Twins(judge.levels, capabilities) if moment else None)
+    told.take_above(judge.unfit(workspace.accounts))
+    twins = Twins(judge.levels, capabilities) if moment else None
+    seen = _Seen()
     for found in files:
         own: list[Diagnostic] = []
         with _no_collection():
             for account in _file(Path(workspace.root), found, judge, own):
-                if wrong := across.take(account):
-                    own.append(wrong)
+                if seen.again(account):
+                    own.append(seen.finding(account))
                 elif account.digest:
+                    if twins:
+                        twins.take(len(seen.places) - 1, account)
                     yield account
-        told.cut = told.cut or len(own) > MOST
+        errors = sum(1 for one in own if one.severity is Severity.ERROR)
+        told.cut = told.cut or errors > MOST or len(own) > KEPT
         # A default of a glob may be wrong for the accounts of many files.
         told.take_above(one for one in own if not _of(one, found))
         told.take(one for one in own if _of(one, found))
-    across.twice(judge.levels, told)
+    if twins:
+        twins.tell(seen.places, seen.place, told)
     warnings.extend(told.of(Severity.WARNING))
-    if errors := told.of(Severity.ERROR):
-        raise ConfigError(told.of(Severity.ERROR, empty) if empty else errors)
+    if told.of(Severity.ERROR):
+        raise ConfigError(told.of(Severity.ERROR, empty))
     if empty:
         raise Refused(empty)
 
 
 def _of(finding: Diagnostic, found: Found) -> bool:
     return finding.source is None or finding.source.file == found.file
-
-
-def _unfit(workspace: Workspace, judge: Judge) -> list[Diagnostic]:
-    """Return what no account could take from the defaults of the globs."""
-    findings: list[Diagnostic] = []
-    for glob in workspace.accounts:
-        judge.fit(dict(glob.defaults), partial(_report, findings, layers((glob,))))
-    return findings
-
-
-def _report(
-    findings: list[Diagnostic],
-    above: tuple[Layer, ...],
-    path: Path_,
-    id: str,
-    summary: str,
-    hint: str = "",
-    severity: Severity = Severity.ERROR,
-) -> None:
-    if severity is Severity.ERROR:
-        findings.append(error(id, summary, hint=hint, source=located(path, id, above)))
 
 
 @contextmanager
@@ -97,6 +78,40 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+class _Seen:
+    """Where every address stands; the place is packed into one number to keep a million small."""
+
+    def __init__(self) -> None:
+        self.places: dict[Address, int] = {}
+        self.files: list[str] = []
+
+    def again(self, account: Account) -> bool:
+        """Take an account; tell whether its address was there before."""
+        if not self.files or self.files[-1] != account.file:
+            self.files.append(account.file)
+        if account.address in self.places:
+            return True
+        self.places[account.address] = len(self.files) << 32 | account.line
+        return False
+
+    def place(self, address: Address) -> Source:
+        """Return where an account stands."""
+        packed = self.places[address]
+        return Source(self.files[(packed >> 32) - 1], packed & 0xFFFFFFFF)
+
+    def finding(self, account: Account) -> Diagnostic:
+        """Return the finding that names both places."""
+        where = self.place(account.address)
+        return error(
+            "duplicate-account",
+            f"The account {account.address} is written twice.",
+            detail=f"It stands at {where} too.",
+            hint=f"keep one; the other is at {where}",
+            source=Source(account.file, account.line, 1),
+            address=account.address,
+        )
 
 
 def _file(root: Path, found: Found, judge: Judge, findings: list[Diagnostic]) -> Iterator[Account]:

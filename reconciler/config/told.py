@@ -11,6 +11,9 @@ from reconciler.diagnostics import Diagnostic, Severity
 MOST: Final = 200
 """Errors, and warnings, that are told; of the others only the number is."""
 
+KEPT: Final = 10_000
+"""Findings that are kept of one file, so that memory stays bounded."""
+
 
 class Told:
     """Takes findings file by file, and keeps the first of each severity.

@@ -1,4 +1,4 @@
-"""Sheet: a list of bans that moderators keep in a spreadsheet, saved as CSV.
+"""Ban list: the bans that moderators keep in a spreadsheet, saved as CSV.
 
 Each row means `{adopt: true, banned: {…}}` of the account that it names. Spreadsheets rewrite what
 they take for a number, a date or a formula; what they may have rewritten is told, never guessed.
@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+")
 _FLAGS: Final = frozenset({"banned", "banned.kick"})
 
 
-class Sheet:
+class BanList:
     """The layout of one sheet of bans."""
 
     needed: tuple[str, ...] = NEEDED
