@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
+from reconciler.cli.targets import meant
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
 from reconciler.errors import ReconcilerError, StateError, UsageError
@@ -75,7 +76,7 @@ def _known(session: Session, where: Address) -> None:
     raise StateError.of(
         "not-recorded",
         f"{where} is not recorded, and history does not tell of it",
-        hint="see: reconciler state list",
+        hint=meant(where, (one for one, _ in session.store.index()), "see: reconciler state list"),
     )
 
 

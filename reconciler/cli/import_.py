@@ -8,6 +8,7 @@ from reconciler.accounts import split
 from reconciler.carry import look
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
+from reconciler.cli.targets import nearest
 from reconciler.conversation import ReadFailed
 from reconciler.errors import UsageError, VendorError
 from reconciler.exits import Exit
@@ -45,7 +46,9 @@ def run(arguments: Namespace, console: Console) -> int:
                     elif sight is None or not sight.exists:
                         failed += 1
                         told = "could not be read" if sight is None else "does not exist"
-                        console.say(f"error: {where} {told} at the vendor")
+                        near = nearest(where, (one for one, _ in store.index()))
+                        hint = f"\n    hint: did you mean {near}?" if near else ""
+                        console.say(f"error: {where} {told} at the vendor{hint}")
                     else:
                         records.append(Record(where, {}, banned=bool(sight.banned), observed=sight))
             if records:

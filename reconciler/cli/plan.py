@@ -14,6 +14,7 @@ from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
 from reconciler.cli.session import Session, allowed
+from reconciler.cli.targets import check, noted
 from reconciler.diagnostics import Severity, has_errors
 from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
@@ -71,7 +72,12 @@ def make(
     question = session.question(
         arguments, observed=observed, uncompared=PERSONAL if redacted else ()
     )
-    return plan(session.desired(), recorded, question)
+    if not question.targets:
+        return plan(session.desired(), recorded, question)
+    written: list[Address] = []
+    planned = plan(noted(session.desired(), written), recorded, question)
+    check(question.targets, recorded, written)
+    return planned
 
 
 def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str, int]) -> Judgement:

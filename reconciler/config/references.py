@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from reconciler.config import scalars
+from reconciler.config.close import close
 from reconciler.config.report import Report
 from reconciler.config.scalars import FLAGS, Wrong
 from reconciler.values import Reference
@@ -122,7 +123,7 @@ class References:
                         ("token", name),
                         "unknown-key",
                         f"There is no key {name[:80]!r} here.",
-                        f"choose from: {', '.join(_TOKEN)}",
+                        close(name, _TOKEN),
                     )
             except Wrong as wrong:
                 report(("token", name), wrong.id, wrong.summary, wrong.hint)

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from reconciler.config.close import close
 from reconciler.diagnostics import Severity
 from reconciler.values import to_moment, to_text
 
@@ -117,7 +118,7 @@ def allow_type(value: Any) -> str:
         raise Wrong(
             "bad-choice",
             f"{text[:80]!r} is none of {', '.join(ALLOW_TYPES)}.",
-            "choose one of them",
+            close(text, ALLOW_TYPES),
         )
     return text
 

@@ -14,6 +14,7 @@ from reconciler.capabilities import Capabilities
 from reconciler.config.apps import app
 from reconciler.config.built import Built
 from reconciler.config.careful import misplaced, suspects
+from reconciler.config.close import close
 from reconciler.config.events import Reader, Stop
 from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
 from reconciler.config.globs import globs
@@ -21,6 +22,7 @@ from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
 from reconciler.config.scalars import Wrong, span
 from reconciler.config.schema import faults, typed
+from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.errors import ConfigError
 from reconciler.values import Reference
@@ -60,6 +62,13 @@ _NEEDED: Mapping[str, str] = {"postgres": "url", "object": "url"}
 _OF_ACTION = ("account_id", "provider", "address", "reason", "path")
 _FACTS = ("banned", "protected", "on_absent")
 _SECTIONS = ("labels", "profile", "configuration", "banned", "manage")
+_OPEN = ("labels.", "profile.custom.")
+_FIELDS = (
+    *(f"profile.{name}" for name in PROFILE),
+    *(f"configuration.{name}" for name in CONFIGURATION),
+    *(f"banned.{name}" for name in (*BAN, "evidence")),
+    *(f"manage.{name}" for name in ("profile", "configuration")),
+)
 """What rules look at: what an action is, and what an account is and holds after the plan."""
 
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
@@ -231,7 +240,7 @@ def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
             ("state", key),
             "unknown-key",
             f"The backend {backend} has no setting {key}.",
-            f"it has: {', '.join(sorted(allowed))}",
+            close(key, allowed),
         )
     needed = _NEEDED.get(backend)
     if needed and needed not in value:
@@ -306,16 +315,19 @@ def _reasons(value: dict[str, Any]) -> dict[str, BanReason]:
 
 def _known(path: Path_, key: str, *, of_action: bool, tell: Tell) -> None:
     """Tell of a key that no account has: such a rule would never match, and never be missed."""
-    section, _, name = key.partition(".")
-    if (key in _FACTS or (section in _SECTIONS and name)) or (of_action and key in _OF_ACTION):
+    plain = (*(_OF_ACTION if of_action else ()), *_FACTS)
+    section, dot, name = key.partition(".")
+    if key in plain or key in _FIELDS or (name and key.startswith(_OPEN)):
         return
-    tell(
-        path,
-        "unknown-key",
-        f"A rule cannot look at {key[:80]!r}.",
-        "it can look at "
-        + ", ".join((*(_OF_ACTION if of_action else ()), *_FACTS, *(f"{s}.…" for s in _SECTIONS))),
-    )
+    if key in _SECTIONS:
+        hint = f"name a field of it: {key}.…"
+    elif not dot:
+        hint = close(key, (*plain, *(f"{one}.…" for one in _SECTIONS)))
+    elif section in _SECTIONS and section != "labels":
+        hint = close(key, (one for one in _FIELDS if one.startswith(f"{section}.")))
+    else:
+        hint = close(section, _SECTIONS)
+    tell(path, "unknown-key", f"A rule cannot look at {key[:80]!r}.", hint)
 
 
 def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
