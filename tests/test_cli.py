@@ -914,20 +914,6 @@ def test_every_command_has_help(world: World) -> None:
         assert "exit codes:" in ended.out
 
 
-def test_init_writes_a_workspace_that_validates(world: World, tmp_path: Path) -> None:
-    """`init` makes a workspace that validates, and overwrites nothing."""
-    new = World(tmp_path / "new", world.endpoint)
-    (new.root / "reconciler.yaml").unlink()
-
-    made = new.run("init")
-    valid = new.run("validate", "--json")
-
-    assert made.code == 0
-    assert valid.code == 0
-    assert valid.json["valid"] is True
-    assert new.run("init").code == 1
-
-
 def test_missing_workspace_names_init(world: World) -> None:
     """A folder without a workspace is an error whose hint is `init`."""
     (world.root / "reconciler.yaml").unlink()

@@ -131,6 +131,17 @@ def _providers(parser: argparse.ArgumentParser) -> None:
     _formats(parser, (*_FORMATS, "markdown"))
 
 
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        metavar="VENDOR",
+        dest="vendors",
+        action="append",
+        default=[],
+        help="yunxin (default), commsease or tencent; may be repeated, or a list apart by commas",
+    )
+
+
 def _validate(parser: argparse.ArgumentParser) -> None:
     _formats(parser, _FINDINGS)
 
@@ -328,7 +339,7 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 
 
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "init": _nothing,
+    "init": _init,
     "validate": _validate,
     "plan": _plan,
     "show": _show,
@@ -353,7 +364,11 @@ _APPLIED = (
 )
 
 _TEXTS = {
-    "init": ("write a commented workspace into this folder", "--chdir my-im init", _CODES),
+    "init": (
+        "write a commented workspace into this folder",
+        "--chdir my-im init --from yunxin,tencent",
+        _CODES,
+    ),
     "validate": ("check every file, offline, and list all findings", "validate --json", _CODES),
     "plan": (
         "show what apply would do, offline unless --refresh",
