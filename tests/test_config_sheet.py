@@ -155,6 +155,7 @@ def test_everything_wrong_in_a_sheet_is_told_at_once(tmp_path):
     found = sheet(tmp_path, f"{HEAD}\n{rows}")
     assert [(one.id, one.source.line) for one in found.errors] == [
         ("formula", 2),
+        ("bad-time", 2),
         ("bad-row", 3),
         ("bad-time", 5),
     ]

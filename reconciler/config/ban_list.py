@@ -7,11 +7,12 @@ they take for a number, a date or a formula; what they may have rewritten is tol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reconciler.config.careful import Careful
 from reconciler.config.close import close
+from reconciler.config.report import Path
 from reconciler.config.rows import twice
 
 NEEDED: Final = ("id", "reason", "until", "ticket")
@@ -45,6 +46,7 @@ class BanList:
     def __init__(self) -> None:
         self.width = 0
         """Columns that the sheet has; one more is made for `banned`, where it has none."""
+        self.told: Sequence[Path] = ()
 
     def header(self, careful: Careful, cells: list[str], line: int) -> list[str]:
         """Return the path of each column; they may be in any order and letter case."""
@@ -88,6 +90,7 @@ class BanList:
 
     def cells(self, careful: Careful, header: list[str], row: list[str], line: int) -> list[str]:
         """Return the cells as an account file would hold them."""
+        self.told = ()
         cells = [cell.strip(" ") for cell in row]
         if not any(cells):
             return []
@@ -102,11 +105,14 @@ class BanList:
                 "leave out empty cells at the end",
             )
             return []
-        before = len(careful.findings)
         made = dict(zip(header, [*cells[: self.width], ""], strict=False))
         for position, (path, cell) in enumerate(made.items(), 1):
+            before = len(careful.findings)
             _look(careful, path, cell, (line, position))
-        return [] if len(careful.findings) > before else list(_meant(made).values())
+            if len(careful.findings) > before:
+                self.told = (*self.told, tuple(path.split(".")))
+        # Who is meant is not known, so nothing more can be said.
+        return [] if ("id",) in self.told else list(_meant(made).values())
 
 
 def _look(careful: Careful, path: str, cell: str, place: tuple[int, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO, Final
 
@@ -176,17 +176,21 @@ class Careful:
             self.tell(*one)
         return made
 
-    def judged(self, key: str, at: tuple[int, int], built: Built) -> list[Account]:
+    def judged(
+        self, key: str, at: tuple[int, int], built: Built, told: Sequence[Path] = ()
+    ) -> list[Account]:
         """Return the desired accounts of one built account; appends what is wrong with it.
 
-        An account with errors comes without a document, only to find its address again.
+        What is wrong with the fields at `told` was told already. An account with errors comes
+        without a document, only to find its address again.
         """
         raw = built.value
         try:
-            return self._quickly(key, raw, at, built)
+            if not told:
+                return self._quickly(key, raw, at, built)
         except Doubt:
             pass
-        wrong = self._shape({"accounts": {key: raw}}, 2, built, at)
+        wrong = self._shape({"accounts": {key: raw}}, 2, built, at, told)
         if not isinstance(raw, dict):
             return []
 
@@ -216,11 +220,20 @@ class Careful:
         found = located(path, id, (Layer(self.file, built), *self.layers)) if path else None
         return found or Source(self.file, *at)
 
-    def _shape(self, value: Raw, skip: int, built: Built, at: tuple[int, int]) -> list[Path]:
-        """Append what the schema does not allow; return the paths."""
-        wrong = []
+    def _shape(
+        self,
+        value: Raw,
+        skip: int,
+        built: Built,
+        at: tuple[int, int],
+        told: Sequence[Path] = (),
+    ) -> list[Path]:
+        """Append what the schema does not allow; return the paths, with those of `told`."""
+        wrong = [*told]
         for path, id, summary, hint in faults(typed(value, "accounts"), "accounts"):
             inner = path[skip:]
+            if inner in told:
+                continue
             where = built.place(inner, id) if inner else at
             self.tell(where or at, id, summary, hint, Severity.ERROR)
             wrong.append(inner)

@@ -40,7 +40,7 @@ def _entries(built: Built, section: str, tell: Tell) -> Iterator[Glob]:
         if key == "bans":
             # What a sheet lists was registered by the app's own server.
             made = made._replace(value={"adopt": "true", **made.value})
-        yield Glob(pattern, *made, source, bans=key == "bans")
+        yield Glob(str(pattern), *made, source, bans=key == "bans")
 
 
 def _settings(settings: dict[str, Any], path: Path, built: Built, tell: Tell) -> Built:

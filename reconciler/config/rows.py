@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final, Protocol
 
 from reconciler.accounts import Account
 from reconciler.config import text
 from reconciler.config.built import Built
 from reconciler.config.careful import Careful
+from reconciler.config.report import Path
 from reconciler.config.scalars import NULLS, Quoted, is_null
 from reconciler.config.told import MOST
 
@@ -29,10 +30,12 @@ SPLIT: Final = re.compile(r"[;\n]+")
 class Layout(Protocol):
     """What the header and the cells of a CSV file stand for.
 
-    `needed` are the columns without which there is no such file, not even an empty one.
+    `needed` are the columns without which there is no such file, not even an empty one. `told` are
+    the paths of those cells of the last row that a finding was told about.
     """
 
     needed: tuple[str, ...]
+    told: Sequence[Path]
 
     def header(self, careful: Careful, cells: list[str], line: int) -> list[str]:
         """Return the path of each column; none, and a finding, where the header will not do."""
@@ -47,6 +50,7 @@ class Fields:
     """The layout of account files: the header names the fields, as they are called in YAML."""
 
     needed: tuple[str, ...] = ()
+    told: Sequence[Path] = ()
 
     def header(self, careful: Careful, cells: list[str], line: int) -> list[str]:
         """Return the columns as they are named."""
@@ -109,7 +113,7 @@ def csv_file(careful: Careful, stream: BinaryIO, layout: Layout = FIELDS) -> Ite
             if (cells := layout.cells(careful, header, row, at)) and (
                 built := _record(careful, header, cells, at)
             ):
-                yield from account(careful, built, at, ids)
+                yield from account(careful, built, at, ids, layout.told)
             if len(careful.findings) > MOST:
                 return
         if layout.needed and not header and not careful.findings:
@@ -251,7 +255,9 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
     return Built(value, {}, places)
 
 
-def account(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> list[Account]:
+def account(
+    careful: Careful, built: Built, line: int, ids: dict[str, int], told: Sequence[Path] = ()
+) -> list[Account]:
     """Return the desired accounts of one object or row, which holds its id itself."""
     value = built.value
     place = built.place(()) or (line, 1)
@@ -274,4 +280,4 @@ def account(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> l
         )
         return []
     ids[key] = line
-    return careful.judged(key, (line, at[1]), built)
+    return careful.judged(key, (line, at[1]), built, told)
