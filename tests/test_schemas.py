@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -199,6 +200,12 @@ def test_descriptions_say_what_the_vendors_take_for_ids_regions_and_credentials(
         assert ", ".join(table.credentials) in app["credentials"]["description"]
         for words in ("region", "rate", "credentials"):
             assert table.type in app[words]["description"]
+
+
+def test_the_readme_of_the_schemas_names_each():
+    """Every schema has a line in the README beside it."""
+    readme = (Path(__file__).parents[1] / "schemas/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z]+)\.schema\.json` \|", readme, re.MULTILINE) == list(NAMES)
 
 
 def test_an_unknown_schema_is_an_error():
