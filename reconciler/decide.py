@@ -156,8 +156,8 @@ class Decisions:
                 f"{where} is forgotten and stays banned at the vendor",
                 detail="What is not recorded is never unbanned, also not when its `until` has "
                 "passed.",
-                hint="to lift the ban, put it back with `banned: false`, or an `until` that has "
-                "passed, and apply that before it leaves",
+                hint="to lift the ban, put it back with `banned: false` (in a sheet, FALSE in the "
+                "column banned) or an `until` that has passed, and apply that before it leaves",
                 address=where,
             )
         )

@@ -73,8 +73,10 @@ def test_a_ban_that_does_not_fit_is_told_at_its_place(tmp_path, ban, id, column,
 
 
 def test_what_cannot_be_read_is_told_alone(tmp_path):
-    """A time that is none is not told as a missing end as well."""
+    """A time that is none is not told as a missing end as well; an unknown reason is."""
     assert judged(tmp_path, "{reason: spam, until: soon}", NOW).ids == ["bad-time"]
+    assert judged(tmp_path, "{reason: ~, until: 2027-02-01}", NOW).ids == ["null"]
+    assert judged(tmp_path, "{reason: spm, until: soon}", NOW).ids == ["unknown-reason", "bad-time"]
 
 
 def test_an_empty_cell_of_a_sheet_is_told_at_the_cell(tmp_path):

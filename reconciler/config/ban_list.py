@@ -98,7 +98,9 @@ class BanList:
             careful.tell(
                 (line, 1),
                 "bad-row",
-                f"The row has {len(cells)} cells, the header has {self.width}.",
+                f"The row has {len(cells)} of {self.width} cells."
+                if len(cells) < self.width
+                else f"The row has {len(cells)} cells, the header has {self.width}.",
                 "quote cells that hold commas"
                 if len(cells) > self.width
                 else "end the sheet with a column that is filled in every row, as spreadsheets "

@@ -50,7 +50,8 @@ def reasoned(
 
     Without a `moment` a ban is only too long if it has no end.
     """
-    if isinstance(raw, dict) and not {"reason", "until"} & raw.keys() <= ban.keys():
+    unread = raw.keys() - ban.keys() if isinstance(raw, dict) else frozenset()
+    if "reason" in unread:
         return
     name, until = ban.get("reason"), ban.get("until")
     if name is None:
@@ -64,6 +65,8 @@ def reasoned(
     if (reason := reasons.get(name)) is None:
         summary = f"{name[:80]!r} is none of the ban_reasons."
         report(("banned", "reason"), "unknown-reason", summary, close(name, reasons))
+        return
+    if "until" in unread:
         return
     if wrong := reason.overlong(until, moment):
         report(("banned", "until"), "ban-too-long", *wrong)
