@@ -156,6 +156,14 @@ def test_the_account_that_signs_the_calls_is_reserved(tmp_path, id):
     assert found.warnings == []
 
 
+@pytest.mark.parametrize("id", ["@RBT#helper", "@TLS#1"])
+def test_the_beginnings_that_tencent_keeps_are_named(tmp_path, id):
+    """They are no ids anyway; the hint says why."""
+    (one,) = linted(tmp_path, f"  '{id}': {{provider: sg}}\n", workspace=BOTH).errors
+    assert one.id == "bad-id"
+    assert f"{id[:5]} begins ids that the vendor keeps for itself" in one.hint
+
+
 def test_twins_are_told_across_files_and_with_other_findings(tmp_path):
     """Accounts of other files count, and errors elsewhere hide nothing."""
     write(

@@ -161,7 +161,7 @@ class Bench:
                     (),
                     "bad-id",
                     f"{key[:80]!r} is no account id in {prefix[:-1]}.",
-                    f"an id there is {rule.words}{_foreign(key)}",
+                    f"an id there is {rule.words}{_kept(key, rules, prefix)}{_foreign(key)}",
                 )
             folded = rule.fold(key)
             if folded != key and key.isascii():
@@ -308,6 +308,14 @@ class Bench:
                 )
             choice(when, WHEN, ("manage", section), report)
         return tuple(section for section in SECTIONS if raw.get(section) == "on_create")
+
+
+def _kept(key: str, rules: Table, prefix: str) -> str:
+    """Name the beginning that the vendor keeps for ids of its own, where the id has one."""
+    reserved = rules.capabilities[rules.prefixes.index(prefix)].reserved
+    begins = (one.removesuffix("*") for one in reserved if one.endswith("*"))
+    found = next((one for one in begins if key.startswith(one)), "")
+    return f"; {found} begins ids that the vendor keeps for itself" if found else ""
 
 
 def _foreign(key: str) -> str:
