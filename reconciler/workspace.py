@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from reconciler.diagnostics import Source
-from reconciler.values import Reference
+from reconciler.values import Reference, canonical, digest
 
 OnAbsent: TypeAlias = Literal["forget", "block", "error"]
 
@@ -78,6 +78,7 @@ class Rule:
 
     `match` maps a path (`labels.tier`, `account_id`, `provider`, `path`, `profile.name`) to a
     glob. `effect` is one of deny, warn, require, limit, approval, and `value` its argument.
+    `override` tells whether a person may override it for one plan.
     """
 
     id: str
@@ -86,6 +87,13 @@ class Rule:
     effect: Literal["deny", "warn", "require", "limit", "approval"]
     value: Any
     source: Source | None = None
+    override: bool = True
+
+    @property
+    def digest(self) -> str:
+        """What tells whether a rule is still the one that was overridden; its place is no part."""
+        said = [self.id, self.actions, dict(self.match), self.effect, self.value, self.override]
+        return f"sha256:{digest(canonical(said)).hex()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ class Process(Session):
     def plan(self):
         """Return what `reconciler plan` would print, and the counts that a person would allow."""
         planned = make(self, ARGUMENTS, self.store)
-        judged = judge(self, planned, self.store, {})
+        planned, judged = judge(self, planned, self.store)
         return planned, judged
 
     def refresh(self):

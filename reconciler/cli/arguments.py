@@ -178,6 +178,16 @@ def _allow(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _override(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--override",
+        metavar="RULE=REASON",
+        action="append",
+        default=[],
+        help="do not let this rule refuse this plan, and record why; may be repeated",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -191,6 +201,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
+    _override(parser)
     _reviews(parser)
 
 
@@ -208,6 +219,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
+    _override(parser)
     _lock_timeout(parser)
     _json(parser)
 

@@ -60,6 +60,7 @@ _SECTIONS = ("labels", "profile", "configuration", "banned", "manage")
 """What rules look at: what an action is, and what an account is and holds after the plan."""
 
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
+_REFUSING = ("deny", "require", "limit")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
 LARGEST: Final = 4 << 20
 """Bytes of the largest workspace file that is read."""
@@ -375,6 +376,13 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
                     f"This is no regular expression: {wrong}.",
                     "check its brackets",
                 )
+        if "override" in written and effects[0] not in _REFUSING:
+            tell(
+                (*path, "override"),
+                "bad-rule",
+                f"A rule with {effects[0]} refuses nothing, so there is nothing to override.",
+                f"remove it; it goes with {', '.join(_REFUSING)}",
+            )
         when = written.get("when") or {}
         line, column = built.place(path) or (0, 0)
         effect: Any = effects[0]
@@ -385,4 +393,5 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
             effect,
             written[effect],
             Source(WORKSPACE, line, column),
+            bool(written.get("override", True)),
         )

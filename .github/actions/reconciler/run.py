@@ -88,7 +88,7 @@ def validate() -> int:
 def plan() -> int:
     """Plan, show it in the summary and the pull request, and prove that it was reviewed."""
     file, against = out("plan.json"), _against()
-    words = ["plan", *against, *_allowed()]
+    words = ["plan", *against, *_allowed(), *_overridden()]
     ended = reconciler(*words, "--format", "markdown", "--out", str(file))
     told(ended)
     if not file.exists():
@@ -116,7 +116,8 @@ def apply() -> int:
     expect = asked("EXPECT")
     if not _FINGERPRINT.fullmatch(expect):
         raise Failure("apply needs the input `expect`, the fingerprint of a plan", 64)
-    words = ["--auto-approve", "--expect", expect, "--lock-timeout", "10m", *_allowed()]
+    words = ["--auto-approve", "--expect", expect, "--lock-timeout", "10m"]
+    words += [*_allowed(), *_overridden()]
     ended = reconciler("apply", *words)
     told(ended)
     summary(f"```\n{ended.last.replace('`', '')}\n```\n")
@@ -246,6 +247,11 @@ def _workspace(review: str) -> str:
 def _allowed() -> list[str]:
     words = asked("ALLOW").split()
     return ["--allow", *words] if words else []
+
+
+def _overridden() -> list[str]:
+    lines = (line.strip() for line in asked("OVERRIDE").splitlines())
+    return [f"--override={line}" for line in lines if line]
 
 
 def reconciler(*words: str, commands: bool = False, silent: bool = False) -> Ended:
