@@ -96,16 +96,22 @@ class Rule:
         return f"sha256:{digest(canonical(said)).hex()}"
 
 
+SIGNED = ("feishu", "dingtalk")
+"""Formats of `notify` whose robots can want a signature."""
+
+
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """Where drift is told: an address, which is a secret, and how the service wants it said.
 
     `format` is empty where the address tells. `always` asks for a message also when all is well.
+    `secret` signs what is told to a robot that wants it signed.
     """
 
     url: Reference
     format: str = ""
     always: bool = False
+    secret: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class Session:
         ]
         state = self.workspace.state.options.values()
         reserved += [value for value in state if isinstance(value, Reference)]
-        reserved += [webhook.url for webhook in self.workspace.notify]
+        hooks = self.workspace.notify
+        reserved += [text for hook in hooks for text in (hook.url, hook.secret) if text]
         resolver = Resolver(
             self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
         )

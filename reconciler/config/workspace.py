@@ -24,6 +24,7 @@ from reconciler.errors import ConfigError
 from reconciler.values import Reference
 from reconciler.workspace import (
     DEFAULT_LIMITS,
+    SIGNED,
     Limit,
     Rule,
     SecretSettings,
@@ -198,19 +199,37 @@ def _workspace(
 
 def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
     for position, written in enumerate(value):
-        text = written.get("webhook") if isinstance(written, dict) else None
-        if not isinstance(text, str):
+        path = ("notify", position)
+        if not isinstance(written, dict):
             continue
-        path = ("notify", position, "webhook")
-        if not is_reference(text):
+        url = _referred(written, (*path, "webhook"), "The address of a webhook", tell)
+        secret = _referred(written, (*path, "secret"), "The secret of a robot", tell)
+        format = str(written.get("format", ""))
+        if secret is not None and format not in SIGNED:
             tell(
-                path,
-                "literal-secret",
-                "The address of a webhook is written out here.",
-                "whoever knows it can write there: write a reference: env:NAME",
+                (*path, "secret"),
+                "unused-secret",
+                f"Only robots of {' and '.join(SIGNED)} are told with a signature.",
+                f"write format: {SIGNED[0]} or {SIGNED[1]} beside it, or remove it",
             )
-        elif (url := _secret(text, path, tell)) is not None:
-            yield Webhook(url, str(written.get("format", "")), written.get("when") == "always")
+        if url is not None:
+            yield Webhook(url, format, written.get("when") == "always", secret)
+
+
+def _referred(written: dict[str, Any], path: Path_, what: str, tell: Tell) -> Reference | None:
+    """Return the reference under the last key of the path; one that is a secret itself is told."""
+    text = written.get(path[-1])
+    if not isinstance(text, str):
+        return None
+    if is_reference(text):
+        return _secret(text, path, tell)
+    tell(
+        path,
+        "literal-secret",
+        f"{what} is written out here.",
+        "whoever knows it can write there: write a reference: env:NAME",
+    )
+    return None
 
 
 def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
