@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from core_accounts import SOON, TOKEN, account, planned, record
+from core_accounts import PAST, SOON, TOKEN, account, planned, record
 from core_store import Memory
 
 from reconciler.accounts import MISSING, Observed
@@ -85,6 +85,7 @@ def small() -> tuple[Plan, Judgement]:
         account("ban", ban=ban),
         account("short", ban={"reason": "fraud", "until": TODAY}),
         account("good"),
+        account("over", ban={"reason": "old", "until": PAST}),
         account("had", adopt=True, ban={}),
         account("sleepy", ban={}, profile={"name": "Z"}),
         account("new", profile={"name": "客服", "gender": 1}, token=TOKEN, labels={"team": "x"}),
@@ -101,6 +102,7 @@ def small() -> tuple[Plan, Judgement]:
         record("ban"),
         record("short"),
         record("good", ban={"reason": "old"}),
+        record("over", ban={"reason": "old", "until": PAST}),
         record("gone"),
         record("sleepy", ban={}, profile={"name": "Y"}),
         record("up", profile={"name": "A", "sign": "s", "extension": '{"level": 3}'}),

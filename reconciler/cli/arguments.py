@@ -290,6 +290,18 @@ def _state(parser: argparse.ArgumentParser) -> None:
     _json(history)
 
 
+def _expire(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--before",
+        metavar="TIME",
+        default="24h",
+        help="how far ahead to look: 24h (default), 7d, or a moment",
+    )
+    _targets(parser)
+    parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
+    _formats(parser, (*_FORMATS, "markdown"))
+
+
 def _erase(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="ADDR", help="provider/account-id")
     _approve(parser)
@@ -349,6 +361,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "refresh": _refresh,
     "import": _import,
     "state": _state,
+    "expire": _expire,
     "erase": _erase,
     "lock": _lock,
     "force-unlock": _force_unlock,
@@ -394,6 +407,11 @@ _TEXTS = {
         "look at recorded state and its history, and mend it",
         "state show cn-prod/a",
         _CODES,
+    ),
+    "expire": (
+        "list bans that end soon, or have ended and are not lifted; offline",
+        "expire --before 7d",
+        "exit codes: 0 done, whether or not there are any · 1 error · 64 wrong usage",
     ),
     "erase": (
         "take a person's data out of records, backups and history; the vendor is not touched",

@@ -346,13 +346,13 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
 
 
-def ahead(text: str) -> datetime:
-    """Read a moment, or how far ahead one is: `30d`, `12h`."""
+def ahead(text: str, since: datetime | None = None) -> datetime:
+    """Read a moment, or how far ahead one is, of now or of `since`: `30d`, `12h`."""
     found = re.fullmatch(r"(\d{1,4})(d|h)", text)
     try:
         if found is None:
             return to_moment(text)
-        return now() + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
+        return (since or now()) + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
     except ValueError:
         raise UsageError.of(
             "bad-time", f"{text!r} is not a time like 30d or 2027-01-31T00:00:00Z"

@@ -15,7 +15,7 @@ from reconciler.config.wording import Fault, fault
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-NAMES: Final = ("workspace", "accounts", "baseline", "plan", "events", "history")
+NAMES: Final = ("workspace", "accounts", "baseline", "plan", "events", "history", "expire")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
