@@ -15,7 +15,7 @@ from reconciler.config import schema_names, schema_text
 from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Source, warning
 
-NAMES = ("workspace", "accounts", "baseline", "plan", "events", "history", "expire")
+NAMES = ("workspace", "accounts", "scenario", "baseline", "plan", "events", "history", "expire")
 
 
 def schema(name):

@@ -16,6 +16,7 @@ _DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
 _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
 _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
+_VALUED = ("--chdir", "--log-level")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
     *("force-unlock", "state rm", "state mv", "state push", "state restore"),
@@ -42,7 +43,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     `RECONCILER_CLI_ARGS` and `RECONCILER_CLI_ARGS_<command>` come first, so what is typed wins.
     """
     words = list(argv)
-    command = next((number for number, word in enumerate(words) if word in _COMMANDS), None)
+    command = _command(words)
     chosen = ""
     if command is not None:
         chosen = words[command]
@@ -55,6 +56,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _command(words: Sequence[str]) -> int | None:
+    """Return where the command stands; a folder may be called like one, as in `--chdir test`."""
+    for number, word in enumerate(words):
+        if word in _COMMANDS and (not number or words[number - 1] not in _VALUED):
+            return number
+    return None
 
 
 def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
@@ -302,6 +311,16 @@ def _expire(parser: argparse.ArgumentParser) -> None:
     _formats(parser, (*_FORMATS, "markdown"))
 
 
+def _test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="scenario files, or folders of them; tests/**/*.test.yaml if none is named",
+    )
+    _formats(parser, (*_FORMATS, "junit", "github"))
+
+
 def _erase(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="ADDR", help="provider/account-id")
     _approve(parser)
@@ -361,6 +380,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "refresh": _refresh,
     "import": _import,
     "state": _state,
+    "test": _test,
     "expire": _expire,
     "erase": _erase,
     "lock": _lock,
@@ -407,6 +427,11 @@ _TEXTS = {
         "look at recorded state and its history, and mend it",
         "state show cn-prod/a",
         _CODES,
+    ),
+    "test": (
+        "play your own scenarios against vendors in memory; no secret, no network, no state",
+        "test tests/bans.test.yaml",
+        "exit codes: 0 all as expected · 1 not so, or a file cannot be read · 64 wrong usage",
     ),
     "expire": (
         "list bans that end soon, or have ended and are not lifted; offline",

@@ -86,7 +86,7 @@ def run(arguments: Namespace, console: Console) -> int:
         ".gitignore": _IGNORE,
         **{
             f"{_SCHEMAS}/{name}.schema.json": schema_text(name)
-            for name in ("workspace", "accounts")
+            for name in ("workspace", "accounts", "scenario")
         },
     }
     kept = [name for name in ("reconciler.yaml", "accounts/example.yaml") if (root / name).exists()]

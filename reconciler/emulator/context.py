@@ -22,9 +22,10 @@ def _minted() -> str:
 class Context:
     """Hold what every vendor and every control route shares.
 
-    `mint` makes a token of 32 characters. `unwanted` are accounts that an import of many names as
-    failed. `guesses` is the one field that is ever assigned anew.
-    `stopping` is set when the server begins to stop, so that a request that hangs lets go.
+    `mint` makes a token of 32 characters. `unwanted` are accounts that Tencent does not import,
+    as a scripted fault would refuse all of a call. `guesses` is the one field that is ever
+    assigned anew. `stopping` is set when the server begins to stop, so that a request that hangs
+    lets go.
     """
 
     settings: Settings

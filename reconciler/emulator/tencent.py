@@ -154,8 +154,6 @@ class _Api:
                 if twice and row["UserID"] in seen:
                     raise Refusal(70402, "named twice")
                 seen.add(row["UserID"])
-                if row["UserID"] in self.context.unwanted:
-                    raise Refusal(70402, "not this one")
                 self._put(row, row["UserID"])
             except Refusal:
                 failed.append(row["UserID"])
@@ -280,6 +278,8 @@ class _Api:
         guesses, now = self.context.guesses, self.context.clock.wall()
         if not is_id(given, guesses):
             raise Refusal(70402, "UserID is 1 to 32 letters, digits, _ or -")
+        if given in self.context.unwanted:
+            raise Refusal(70402, "not this one")
         about: Object = {}
         for key, tag in (("Nick", "Tag_Profile_IM_Nick"), ("FaceUrl", "Tag_Profile_IM_Image")):
             if key in row:
