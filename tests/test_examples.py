@@ -57,6 +57,18 @@ def test_example_rule_refuses_a_ban_without_a_ticket(example: World) -> None:
     assert "spammer-77" not in ended.err
 
 
+def test_example_scenarios_pass(example: World) -> None:
+    """The example's scenarios pass, and fail where its rule is taken away."""
+    assert example.run("test").code == 0
+    file = example.root / "reconciler.yaml"
+    example.write("reconciler.yaml", file.read_text().replace("action: [block]", "action: [adopt]"))
+
+    ended = example.run("test")
+
+    assert ended.code == 1
+    assert "the plan is not refused by this:\n        - bans-have-tickets" in ended.out
+
+
 def paths(value: object, prefix: str = "") -> set[str]:
     """Return every path of a JSON value, lists without their positions."""
     if isinstance(value, dict):
@@ -94,7 +106,7 @@ def blocks(language: str) -> list[str]:
 
 def test_readme_workspace(tmp_path: Path) -> None:
     """The README's YAML blocks are a workspace that validates, with each way to keep its state."""
-    workspace, accounts, *states = blocks("yaml")
+    workspace, accounts, scenarios, *states = blocks("yaml")
     (tmp_path / "accounts").mkdir()
     with running(Settings()) as endpoint:
         world = World(tmp_path, endpoint)
@@ -104,6 +116,12 @@ def test_readme_workspace(tmp_path: Path) -> None:
     assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
     assert world.run("validate", "--json").json["valid"] is True
     assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
+    rule = (
+        "{id: ban-needs-ticket, when: {action: [block]}, require: {banned.ticket: {pattern: TS}}}"
+    )
+    world.write("reconciler.yaml", f"{workspace}\nrules: [{rule}]")
+    world.write("tests/bans.test.yaml", scenarios)
+    assert world.run("test").last == "2 scenarios: 2 passed, 0 failed."
     assert len(states) >= 2
     for state in states:
         world.write("reconciler.yaml", f"{workspace}\n{state}")

@@ -140,7 +140,7 @@ class Vendor:
         now = self.time.now
         account = held or Account(kind, self._name, id, context.mint(), now, now)
         profile, extra = dict(account.profile), dict(account.extra)
-        flags = {**account.configuration, **(sight.configuration or {})}
+        flags = dict(account.configuration)
         for key, value in (sight.profile or {}).items():
             if key == "custom":
                 extra |= {f"{_CUSTOM}{name}": text for name, text in value.items()}
@@ -153,6 +153,7 @@ class Vendor:
                 extra[marker] = "1" if sight.banned else ""
         elif sight.banned is not None:
             enabled = not sight.banned
+        flags |= sight.configuration or {}
         logged_in = account.logged_in if sight.logged_in is None else sight.logged_in
         context.store.put(
             replace(

@@ -78,7 +78,7 @@ def notices(played: Iterable[Played], broken: Iterable[Diagnostic]) -> Iterator[
         for wrong in one.mismatches:
             yield error(
                 f"unexpected-{wrong.what}",
-                f"{one.scenario.name}: {_said(one.scenario, wrong)}",
+                f"{visible(one.scenario.name, LONG)}: {_said(one.scenario, wrong)}",
                 detail="; ".join(wrong.lines),
                 source=wrong.source,
             )
@@ -114,7 +114,7 @@ def junit(played: Iterable[Played], broken: Iterable[Diagnostic]) -> Iterator[st
 
 def _said(scenario: Scenario, wrong: Mismatch) -> str:
     step = f"step {wrong.step}: " if wrong.step and len(scenario.steps) > 1 else ""
-    return f"{step}{wrong.summary}"
+    return f"{step}{visible(wrong.summary, LONG)}"
 
 
 def _place(wrong: Mismatch) -> str:
