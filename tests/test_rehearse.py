@@ -14,7 +14,7 @@ import yaml
 from golden_plans import ATTACKS
 
 from reconciler.cli.arguments import parse
-from reconciler.config.scenarios import covers
+from reconciler.config.pen import covers
 from reconciler.diagnostics import Source
 from reconciler.scenario import Given, Mismatch, Played, Scenario
 from reconciler.views import scenarios as views

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from reconciler.accounts import Address, split
@@ -66,6 +68,18 @@ class Pen:
         for number in range(first, last + 1):
             yield f"{text[: found.start()]}{number:0{width}}{text[found.end() :]}"
 
+    def careful(self, file: str | None = None) -> Careful:
+        """Return what reads accounts as if they stood in a file, which need not exist.
+
+        An empty name stands for a file of the only glob, if there is only one; None for no file.
+        """
+        space = self.workspace
+        if file == "" and len(space.accounts) == 1:
+            adopts = bool(space.adopts)
+        else:
+            adopts = file is not None and any(covers(glob, file) for glob in space.adopts)
+        return Careful(Judge(space, self.capabilities), self.name, adopt=adopts)
+
     def addresses(self, built: Built, path: tuple[Any, ...], text: str) -> Iterator[Address]:
         """Yield the accounts that a text names: `provider/id`, or `id` where there is one app."""
         for one in self.series(built, path, text):
@@ -98,8 +112,7 @@ def sight(pen: Pen, built: Built, where: Address, known: frozenset[str]) -> Sigh
         pen.tell(built, (key,), "unknown-key", summary, close(key, known))
     provider, id = split(where)
     fields = {key: value[key] for key in _SECTIONS if key in value}
-    judge = Judge(pen.workspace, pen.capabilities)
-    careful = Careful(judge, pen.name, adopt=False)
+    careful = pen.careful()
     place = (source.line, source.column)
     made = careful.judged(id, place, built._replace(value={**fields, "provider": provider}))
     pen.findings.extend(one for one in careful.findings if one not in pen.findings)
@@ -115,3 +128,16 @@ def sight(pen: Pen, built: Built, where: Address, known: frozenset[str]) -> Sigh
         kicks=told.get("kicks"),
         notified=told.get("notified"),
     )
+
+
+def covers(glob: str, file: str) -> bool:
+    """Tell whether a glob beneath the workspace matches a path, `**` standing for any folders."""
+
+    def fits(globs: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+        if not globs:
+            return not parts
+        if globs[0] == "**":
+            return fits(globs[1:], parts) or (bool(parts) and fits(globs, parts[1:]))
+        return bool(parts) and fnmatchcase(parts[0], globs[0]) and fits(globs[1:], parts[1:])
+
+    return fits(PurePosixPath(glob).parts, PurePosixPath(file).parts)

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
-from reconciler.config.careful import Careful
+from reconciler.config import desired
 from reconciler.config.events import Built
 from reconciler.config.expectations import Expectations
-from reconciler.config.judge import Judge, close
+from reconciler.config.judge import close
 from reconciler.config.parts import part, patched
 from reconciler.config.pen import Pen, sight
 from reconciler.config.scalars import is_null
 from reconciler.config.schema import faults, typed
-from reconciler.config.stream import desired
 from reconciler.config.workspace import whole
 from reconciler.diagnostics import Diagnostic, Source
 from reconciler.errors import ConfigError, Refused
@@ -236,9 +234,7 @@ class _Reading:
 
     def _judged(self, entries: Entries, file: str) -> Written:
         """Return what accounts say that would stand in a file, judged as there."""
-        pen = self.pen
-        judge = Judge(pen.workspace, pen.capabilities)
-        careful = Careful(judge, pen.name, adopt=_adopts(pen.workspace, file))
+        careful = self.pen.careful(file)
         found: dict[Address, Account] = {}
         for id, (built, at) in entries.items():
             for account in careful.judged(id, at, built):
@@ -273,23 +269,3 @@ class _Reading:
             for where in self.pen.addresses(built, (key,), key):
                 sights[where] = sight(self.pen, part(built, key), where, _EDITS)
         return sights
-
-
-def _adopts(workspace: Workspace, file: str) -> bool:
-    """Tell whether accounts of a file, which need not exist, are adopted."""
-    if not file:
-        return len(workspace.accounts) == 1 and workspace.accounts[0] in workspace.adopts
-    return any(covers(glob, file) for glob in workspace.adopts)
-
-
-def covers(glob: str, file: str) -> bool:
-    """Tell whether a glob beneath the workspace matches a path, `**` standing for any folders."""
-
-    def fits(globs: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-        if not globs:
-            return not parts
-        if globs[0] == "**":
-            return fits(globs[1:], parts) or (bool(parts) and fits(globs, parts[1:]))
-        return bool(parts) and fnmatchcase(parts[0], globs[0]) and fits(globs[1:], parts[1:])
-
-    return fits(PurePosixPath(glob).parts, PurePosixPath(file).parts)
