@@ -65,6 +65,7 @@ def main() -> int:
     """Run the command that the step asks for, and return the step's exit code."""
     commands = {
         "validate": validate,
+        "test": test,
         "plan": plan,
         "apply": apply,
         "drift": drift,
@@ -83,6 +84,11 @@ def main() -> int:
 def validate() -> int:
     """Annotate every finding in its file."""
     return told(reconciler("validate", "--format", "github", commands=True))
+
+
+def test() -> int:
+    """Play the scenario files, and annotate what is not as expected in them."""
+    return told(reconciler("test", "--format", "github", commands=True))
 
 
 def plan() -> int:
