@@ -10,7 +10,7 @@ from reconciler.accounts import Address
 from reconciler.changes import Kind, Reason
 from reconciler.config.events import Built
 from reconciler.config.judge import close
-from reconciler.config.parts import part, plain
+from reconciler.config.parts import part, parts, plain
 from reconciler.config.pen import Pen, sight
 from reconciler.scenario import MISSING, Asked, Expect, Line, Sight
 
@@ -124,8 +124,8 @@ class Expectations:
 
     def _sights(self, built: Built) -> Mapping[Address, Sight]:
         return {
-            where: sight(self.pen, part(built, key), where, _SIGHT)
-            for key in built.value
+            where: sight(self.pen, own, where, _SIGHT)
+            for key, own in parts(built).items()
             for where in self.pen.addresses(built, (key,), key)
         }
 

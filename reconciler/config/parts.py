@@ -24,6 +24,18 @@ def part(built: Built, *path: Any) -> Built:
     return Built(value, cut(built.keys), cut(built.values))
 
 
+def parts(built: Built) -> dict[Any, Built]:
+    """Return the parts of a mapping by key, all of them in one go."""
+    made = {key: Built(value, {}, {}) for key, value in built.value.items()}
+    for where, at in built.keys.items():
+        if len(where) > 1 and where[0] in made:
+            made[where[0]].keys[where[1:]] = at
+    for where, at in built.values.items():
+        if where and where[0] in made:
+            made[where[0]].values[where[1:]] = at
+    return made
+
+
 def patched(under: Built, patch: Built) -> Built:
     """Return a value with a merge patch over it (RFC 7396): mappings key by key, null takes away.
 

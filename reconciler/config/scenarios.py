@@ -14,7 +14,7 @@ from reconciler.config import desired
 from reconciler.config.events import Built
 from reconciler.config.expectations import Expectations
 from reconciler.config.judge import close
-from reconciler.config.parts import part, patched
+from reconciler.config.parts import part, parts, patched
 from reconciler.config.pen import Pen, sight
 from reconciler.config.scalars import is_null
 from reconciler.config.schema import faults, typed
@@ -108,8 +108,9 @@ class _Reading:
     def scenarios(self, built: Built) -> Iterator[Scenario]:
         """Yield the scenarios in their order."""
         common = part(built, "given") if "given" in built.value else None
+        all = parts(part(built, "scenarios"))
         for name, shape in self.shape["scenarios"].items():
-            one = part(built, "scenarios", name)
+            one = all[name]
             source = Source(self.pen.name, *built.keys["scenarios", name])
             own = part(one, "given") if "given" in shape else common
             state, given = self._given(own, source)
@@ -199,8 +200,8 @@ class _Reading:
         return replace(state, entries=dict(self._entries(part(built, "accounts"))))
 
     def _entries(self, accounts: Built) -> Iterator[tuple[str, tuple[Built, tuple[int, int]]]]:
-        for key in accounts.value:
-            built = patched(self.defaults, part(accounts, key))
+        for key, own in parts(accounts).items():
+            built = patched(self.defaults, own)
             for id in self.pen.series(accounts, (key,), key):
                 yield id, (built, accounts.keys[key,])
 
@@ -216,11 +217,11 @@ class _Reading:
             )
             return state
         entries = dict(state.entries)
-        for key, value in changes.value.items():
+        for key, patch in parts(changes).items():
             for id in self.pen.series(changes, (key,), key):
-                if not is_null(value):
+                if not is_null(patch.value):
                     under, at = entries.get(id, (self.defaults, changes.keys[key,]))
-                    entries[id] = patched(under, part(changes, key)), at
+                    entries[id] = patched(under, patch), at
                 elif entries.pop(id, None) is None:
                     summary = f"There is no account {id[:80]!r} to take away."
                     hint = close(id, entries)
@@ -265,7 +266,7 @@ class _Reading:
     def sights(self, built: Built) -> dict[Address, Sight]:
         """Return what others changed at the vendor, by account."""
         sights: dict[Address, Sight] = {}
-        for key in built.value:
+        for key, own in parts(built).items():
             for where in self.pen.addresses(built, (key,), key):
-                sights[where] = sight(self.pen, part(built, key), where, _EDITS)
+                sights[where] = sight(self.pen, own, where, _EDITS)
         return sights
