@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from reconciler.diagnostics import Source
-from reconciler.values import Reference, to_moment, to_text
+from reconciler.values import Reference, canonical, digest, to_moment, to_text
 
 OnAbsent: TypeAlias = Literal["forget", "block", "error"]
 Places: TypeAlias = Mapping[tuple[Any, ...], tuple[int, int]]
@@ -99,6 +99,7 @@ class Rule:
 
     `match` maps a path (`labels.tier`, `account_id`, `provider`, `path`, `profile.name`) to a
     glob. `effect` is one of deny, warn, require, limit, approval, and `value` its argument.
+    `override` tells whether a person may override it for one plan.
     """
 
     id: str
@@ -107,6 +108,17 @@ class Rule:
     effect: Literal["deny", "warn", "require", "limit", "approval"]
     value: Any
     source: Source | None = None
+    override: bool = True
+
+    @property
+    def digest(self) -> str:
+        """What tells whether a rule is still the one that was overridden; its place is no part."""
+        said = [self.id, self.actions, dict(self.match), self.effect, self.value, self.override]
+        return f"sha256:{digest(canonical(said)).hex()}"
+
+
+SIGNED = ("feishu", "dingtalk")
+"""Formats of `notify` whose robots can want a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +150,13 @@ class Webhook:
     """Where drift is told: an address, which is a secret, and how the service wants it said.
 
     `format` is empty where the address tells. `always` asks for a message also when all is well.
+    `secret` signs what is told to a robot that wants it signed.
     """
 
     url: Reference
     format: str = ""
     always: bool = False
+    secret: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)

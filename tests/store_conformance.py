@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.accounts import Address, Observed
+from reconciler.changes import Override
 from reconciler.state import Holder, Intent, Record, Run, Store
 
 Opens = Callable[..., Store]
@@ -37,7 +38,9 @@ def holder(name="ann", host=HERE, pid=None, operation="apply"):
 
 
 def run(id="run-1", operation="apply"):
-    return Run(id, operation, "2027-01-15T08:00:00Z", "ann@ci", "sha256:ab", {"ci": "gitlab"})
+    over = Override("vip", "客服 asked, TS-1", "ann", "sha256:cd")
+    facts = {"ci": "gitlab"}
+    return Run(id, operation, "2027-01-15T08:00:00Z", "ann@ci", "sha256:ab", facts, (over,))
 
 
 def where(n):

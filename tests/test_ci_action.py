@@ -54,6 +54,32 @@ for n in $(seq 1000); do sleep 0.01; done; exit 1"""
     assert "exit-code=130\n" in (tmp_path / "output").read_text()
 
 
+def test_scenarios_are_annotated(tmp_path: Path) -> None:
+    """The command `test` gives what the reconciler annotates to the runner, and its exit code."""
+    step = yaml.safe_load((ACTION / "action.yml").read_text())["runs"]["steps"][-1]
+    place = tmp_path / "reconciler/bin"
+    place.mkdir(parents=True)
+    program(place / "reconciler", 'echo "::error title=unexpected-actions::$*"; exit 1')
+    ended = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_ACTION_PATH": str(ACTION),
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+            "INPUT_COMMAND": "test",
+            "INPUT_FOLDER": "im",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    last = ended.stdout.splitlines()[-1]
+    assert last == "::error title=unexpected-actions::--chdir im test --format github"
+
+
 def test_what_is_too_long_is_cut_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text beyond what GitHub takes keeps its beginning and last line, and counts the rest."""
     monkeypatch.setenv("GITHUB_RUN_ID", "5")

@@ -207,10 +207,11 @@ def test_the_state_may_not_move_between_approval_and_apply(story: Story) -> None
     assert story.world.run("plan").last.startswith("Plan: 1 to create")
 
 
-def test_a_limit_is_shown_refused_and_gone_over_by_hand(story: Story) -> None:
-    """A plan over a limit is exit 4 with a comment; by hand its exact number lets it through."""
+def test_a_limit_and_a_rule_are_shown_refused_and_gone_over_by_hand(story: Story) -> None:
+    """Over a limit and a rule is exit 4 with a comment; by hand a number and a reason let it go."""
     file = story.world.root / "reconciler.yaml"
-    file.write_text(file.read_text().replace("count: 5, percent: 100", "count: 0, percent: 0"))
+    text = file.read_text().replace("count: 5, percent: 100", "count: 0, percent: 0")
+    file.write_text(text + "rules: [{id: shop, when: {action: [block]}, deny: ask the shop}]\n")
     names = [f"bot-{number}" for number in range(1, 5)]
     story.world.accounts("\n".join(f"{name}: {{adopt: true, banned: true}}" for name in names))
     story.world.seed("bot-3", "bot-4")
@@ -221,7 +222,12 @@ def test_a_limit_is_shown_refused_and_gone_over_by_hand(story: Story) -> None:
     assert [line for line in ended.commands if line.startswith("::error") and "block" in line]
     assert "The run failed" in story.comments()[0]
     expect = fingerprint(story.world.run("plan").out)
-    assert story.by_hand(expect=expect, allow="block=4").code == 0
+    assert story.by_hand(expect=expect, allow="block=4").code == 4
+    done = story.by_hand(expect=expect, allow="block=4", override="shop=they asked $(id), TS-7")
+    assert done.code == 0, done.log
+    (over,) = story.world.run("state", "history", "--json").lines[-1]["run"]["overrides"]
+    assert (over["rule"], over["reason"]) == ("shop", "they asked $(id), TS-7")
+    assert f"for this plan alone, by {over['by']}: they asked $(id), TS-7" in done.summary
 
 
 def test_hostile_names_are_text_everywhere(story: Story) -> None:

@@ -188,6 +188,14 @@ providers:
         ("region: china\nrules: [{id: a, when: {match: {acount_id: y}}, deny: x}]", "unknown-key"),
         ("region: china\nnotify: [{webhook: https://x.example/hook}]", "literal-secret"),
         ("region: china\nnotify: [{webhook: 'env:'}]", "bad-reference"),
+        (
+            "region: china\nnotify: [{webhook: env:H, format: feishu, secret: S3C}]",
+            "literal-secret",
+        ),
+        (
+            "region: china\nnotify: [{webhook: env:H, format: slack, secret: env:S}]",
+            "unused-secret",
+        ),
         ("region: china\nnotify: [{format: slack}]", "missing-key"),
         ("region: china\nnotify: [{webhook: env:H, format: teams}]", "bad-choice"),
         ("region: china\non_absent: null", "null"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -416,6 +419,30 @@ class TestNotify:
         for key in where:
             told = told[key]
         assert told.startswith("reconciler: no drift in test-im.")
+
+    @pytest.mark.parametrize("format", ["feishu", "dingtalk"])
+    def test_a_robot_that_wants_it_is_told_with_a_signature(
+        self, world: World, hook: Webhook, format: str
+    ) -> None:
+        """Made of the time and a secret that nobody sees: in the message, or in the query."""
+        world.environ["ROBOT"] = secret = "SEC-of-the-robot+/="
+        form = f"format: {format}, secret: env:ROBOT, when: always"
+        world.workspace(f"notify: [{{webhook: env:HOOK, {form}}}]")
+
+        ended = world.run("--log-level", "debug", "drift")
+
+        path, told = hook.posted[0]
+        query = dict(parse_qsl(urlsplit(path).query))
+        stamp, given = [(told if format == "feishu" else query)[k] for k in ("timestamp", "sign")]
+        seconds = int(stamp) / (1 if format == "feishu" else 1000)
+        both = f"{stamp}\n{secret}".encode()
+        key, message = (both, b"") if format == "feishu" else (secret.encode(), both)
+        mac = hmac.new(key, message, "sha256").digest()
+        assert ended.code == 0
+        assert query["key"] == "k-e-y"
+        assert abs(datetime.now(UTC).timestamp() - seconds) < 60
+        assert base64.b64decode(given) == mac
+        assert secret not in f"{ended.out}{ended.err}{path}{told}"
 
     def test_a_comparison_that_failed_is_told(self, world: World, hook: Webhook) -> None:
         """Silence would look like peace, so an unreachable vendor is told too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,18 +86,18 @@ def test_a_second_registration_is_refused(caller: Forms, name: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "desc"),
     [
-        (signed("wrong"), "checksum"),
-        (signed(key="unknown"), "appkey"),
-        (signed(at=time.time() - 400), "CurTime is expired"),
-        (signed(at=time.time() * 1000), "CurTime is expired"),
+        (lambda: signed("wrong"), "checksum"),
+        (lambda: signed(key="unknown"), "appkey"),
+        (lambda: signed(at=time.time() - 400), "CurTime is expired"),
+        (lambda: signed(at=time.time() * 1000), "CurTime is expired"),
     ],
     ids=["secret", "key", "old", "millis"],
 )
 def test_a_call_that_is_not_signed_well_is_told_by_desc(
-    caller: Forms, headers: dict[str, str], desc: str
+    caller: Forms, headers: Callable[[], dict[str, str]], desc: str
 ) -> None:
     """Every signature failure is 414; the desc is what third parties have seen."""
-    assert caller.post("block", {"accid": "x"}, **headers) == {"code": 414, "desc": desc}
+    assert caller.post("block", {"accid": "x"}, **headers()) == {"code": 414, "desc": desc}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,10 @@ def example(tmp_path: Path, endpoints: tuple[str, str]) -> World:
 def shapes(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield every YAML file of an example, and the schema it has to fit."""
     for path in sorted(root.rglob("*.yaml")):
-        yield path, "workspace" if path.name == "reconciler.yaml" else "accounts"
+        if path.name == "reconciler.yaml":
+            yield path, "workspace"
+        else:
+            yield path, "scenario" if path.name.endswith(".test.yaml") else "accounts"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -129,6 +132,18 @@ def test_example_rule_refuses_a_ban_without_a_ticket(example: World) -> None:
     assert "spammer-77" not in ended.err
 
 
+def test_example_scenarios_pass(example: World) -> None:
+    """The example's scenarios pass, and fail where its rule is taken away."""
+    assert example.run("test").code == 0
+    file = example.root / "reconciler.yaml"
+    example.write("reconciler.yaml", file.read_text().replace("action: [block]", "action: [adopt]"))
+
+    ended = example.run("test")
+
+    assert ended.code == 1
+    assert "the plan is not refused by this:\n        - bans-have-tickets" in ended.out
+
+
 def paths(value: object, prefix: str = "") -> set[str]:
     """Return every path of a JSON value, lists without their positions."""
     if isinstance(value, dict):
@@ -167,7 +182,8 @@ def blocks(language: str) -> list[str]:
 def test_readme_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's YAML blocks are a workspace that validates, with each setting that is shown."""
     monkeypatch.setattr("reconciler.cli.validate.now", lambda: datetime(2026, 12, 1, tzinfo=UTC))
-    workspace, accounts, *settings = blocks("yaml")
+    scenarios = next(block for block in blocks("yaml") if "\nscenarios:" in block)
+    workspace, accounts, *settings = (block for block in blocks("yaml") if block != scenarios)
     (tmp_path / "accounts").mkdir()
     with running(Settings()) as endpoint:
         world = World(tmp_path, endpoint)
@@ -177,6 +193,12 @@ def test_readme_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
     assert world.run("validate", "--json").json["valid"] is True
     assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
+    rule = (
+        "{id: ban-needs-ticket, when: {action: [block]}, require: {banned.ticket: {pattern: TS}}}"
+    )
+    world.write("reconciler.yaml", f"{workspace}\nrules: [{rule}]")
+    world.write("tests/bans.test.yaml", scenarios)
+    assert world.run("test").last == "2 scenarios: 2 passed, 0 failed."
     assert len(settings) >= 3
     (sheet,) = blocks("csv")
     world.write("moderation/bans.csv", sheet)

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from reconciler.changes import Override
 from reconciler.cli.runner import commit, context, disposable
 from reconciler.config import schema_text
 from reconciler.emulator import Settings, running
@@ -376,9 +377,11 @@ def git(root: Path, name: str, text: str) -> None:
 def test_no_fact_of_a_job_can_forge_a_line():
     """Branch names and the like are people's texts: each stays on its line, visible."""
     evil = "main\n::error::x\x1b[2J\u202e"
-    run = Run("r-1", "apply", "2027-01-15T08:00:00Z", evil, context={"ref": evil, "odd": evil})
+    over = Override(evil, evil, evil, evil)
+    facts = {"ref": evil, "odd": evil}
+    run = Run("r-1", "apply", "2027-01-15T08:00:00Z", evil, context=facts, overrides=(over,))
     lines = [*run_lines(run), str(Origin("t", "r-1", evil, "block"))]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         assert line.isprintable()
         assert " ::" not in line

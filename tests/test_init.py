@@ -20,6 +20,7 @@ FILES = {
     ".vscode/extensions.json",
     ".reconciler/schemas/workspace.schema.json",
     ".reconciler/schemas/accounts.schema.json",
+    ".reconciler/schemas/scenario.schema.json",
 }
 
 

@@ -31,6 +31,7 @@ UNWRITTEN = {
     *("provider", "profile", "configuration", "token", "on_absent", "custom", "ban_reasons", "max"),
     *("reason", "ticket", "evidence", "until", "notify", "from", "generate", "sink"),
     *("url", "address", "lock_address", "unlock_address", "username", "password", "ca_file"),
+    "secret",
     *("region", "endpoint", "credentials", "rate", "proxy", "blocked_tag", "fingerprint_key"),
     *("format", "percent", "count", "block", "unblock", "forget", "update", "action", "match"),
     *("deny", "warn", "require", "limit", "approval", "when"),
@@ -39,7 +40,7 @@ UNWRITTEN = {
 }
 """What has no default: not written it is not there, or something else takes its place."""
 
-NAMES = ("workspace", "accounts", "baseline", "plan", "events", "history")
+NAMES = ("workspace", "accounts", "scenario", "baseline", "plan", "events", "history", "expire")
 
 
 def schema(name):

@@ -59,7 +59,7 @@ class TestPlan:
     def test_findings_then_sentences_then_what_is_destructive(self):
         """A reader meets the refusal, the sentences, and blocks before creates and updates."""
         text = shown(*small())
-        order = ["Refused: 1 error", "1 warning", "- Block 3 accounts", "x Block", "o Unblock"]
+        order = ["Refused: 1 error", "3 warnings", "- Block 3 accounts", "x Block", "o Unblock"]
         order += [". Forget", "<details>", "+ Create", "~ Update", "= Adopt", "approval:", "Plan:"]
         places = [text.index(word) for word in order]
         assert places == sorted(places)

@@ -16,6 +16,7 @@ _DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
 _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
 _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
+_VALUED = ("--chdir", "--log-level")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
     *("force-unlock", "state rm", "state mv", "state push", "state restore"),
@@ -42,7 +43,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     `RECONCILER_CLI_ARGS` and `RECONCILER_CLI_ARGS_<command>` come first, so what is typed wins.
     """
     words = list(argv)
-    command = next((number for number, word in enumerate(words) if word in _COMMANDS), None)
+    command = _command(words)
     chosen = ""
     if command is not None:
         chosen = words[command]
@@ -55,6 +56,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _command(words: Sequence[str]) -> int | None:
+    """Return where the command stands; a folder may be called like one, as in `--chdir test`."""
+    for number, word in enumerate(words):
+        if word in _COMMANDS and (not number or words[number - 1] not in _VALUED):
+            return number
+    return None
 
 
 def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
@@ -189,6 +198,16 @@ def _allow(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _override(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--override",
+        metavar="RULE=REASON",
+        action="append",
+        default=[],
+        help="do not let this rule refuse this plan, and record why; may be repeated",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -202,6 +221,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
+    _override(parser)
     _reviews(parser)
 
 
@@ -219,6 +239,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
+    _override(parser)
     _lock_timeout(parser)
     _json(parser)
 
@@ -289,6 +310,28 @@ def _state(parser: argparse.ArgumentParser) -> None:
     _json(history)
 
 
+def _expire(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--before",
+        metavar="TIME",
+        default="24h",
+        help="how far ahead to look: 24h (default), 7d, or a moment",
+    )
+    _targets(parser)
+    parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
+    _formats(parser, (*_FORMATS, "markdown"))
+
+
+def _test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="scenario files, or folders of them; tests/**/*.test.yaml if none is named",
+    )
+    _formats(parser, (*_FORMATS, "junit", "github"))
+
+
 def _erase(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="ADDR", help="provider/account-id")
     _approve(parser)
@@ -348,6 +391,8 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "refresh": _refresh,
     "import": _import,
     "state": _state,
+    "test": _test,
+    "expire": _expire,
     "erase": _erase,
     "lock": _lock,
     "force-unlock": _force_unlock,
@@ -397,6 +442,16 @@ _TEXTS = {
         "look at recorded state and its history, and mend it",
         "state show cn-prod/a",
         _CODES,
+    ),
+    "test": (
+        "play your own scenarios against vendors in memory; no secret, no network, no state",
+        "test tests/bans.test.yaml",
+        "exit codes: 0 all as expected · 1 not so, or a file cannot be read · 64 wrong usage",
+    ),
+    "expire": (
+        "list bans that end soon, or have ended and are not lifted; offline",
+        "expire --before 7d",
+        "exit codes: 0 done, whether or not there are any · 1 error · 64 wrong usage",
     ),
     "erase": (
         "take a person's data out of records, backups and history; the vendor is not touched",

@@ -108,6 +108,7 @@ def _beyond(session: Session, own: Path) -> Iterator[str]:
     yield "  plan files, pulled snapshots, reports and CI logs that were kept elsewhere"
     yield f"  {_BEYOND[session.workspace.state.backend]}"
     yield "  the account's id, labels, ban flag, ticket, token reference, times and operators"
+    yield "  the reasons for which rules were overridden"
     yield (
         "  guesses: who holds the state can try values against a digest, some 25 a second; a "
         "birthday or a gender is soon found so"

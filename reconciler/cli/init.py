@@ -129,7 +129,8 @@ _SETTINGS = f"""\
 {{
   "yaml.schemas": {{
     "{_SCHEMAS}/workspace.schema.json": "reconciler.yaml",
-    "{_SCHEMAS}/accounts.schema.json": ["accounts/**/*.yaml", "accounts/**/*.yml"]
+    "{_SCHEMAS}/accounts.schema.json": ["accounts/**/*.yaml", "accounts/**/*.yml"],
+    "{_SCHEMAS}/scenario.schema.json": "tests/**/*.test.yaml"
   }},
   "json.schemas": [
     {{"fileMatch": ["accounts/**/*.json"], "url": "./{_SCHEMAS}/accounts.schema.json"}}
@@ -156,7 +157,7 @@ def run(arguments: Namespace, console: Console) -> int:
         ".vscode/extensions.json": _EXTENSIONS,
         **{
             f"{_SCHEMAS}/{name}.schema.json": schema_text(name)
-            for name in ("workspace", "accounts")
+            for name in ("workspace", "accounts", "scenario")
         },
     }
     kept = (root / "reconciler.yaml").exists()

@@ -125,7 +125,8 @@ class Session:
         ]
         state = self.workspace.state.options.values()
         reserved += [value for value in state if isinstance(value, Reference)]
-        reserved += [webhook.url for webhook in self.workspace.notify]
+        hooks = self.workspace.notify
+        reserved += [text for hook in hooks for text in (hook.url, hook.secret) if text]
         resolver = Resolver(
             self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
         )
@@ -349,13 +350,13 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
 
 
-def ahead(text: str) -> datetime:
-    """Read a moment, or how far ahead one is: `30d`, `12h`."""
+def ahead(text: str, since: datetime | None = None) -> datetime:
+    """Read a moment, or how far ahead one is, of now or of `since`: `30d`, `12h`."""
     found = re.fullmatch(r"(\d{1,4})(d|h)", text)
     try:
         if found is None:
             return to_moment(text)
-        return now() + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
+        return (since or now()) + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
     except ValueError:
         raise UsageError.of(
             "bad-time", f"{text!r} is not a time like 30d or 2027-01-31T00:00:00Z"

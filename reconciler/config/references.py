@@ -155,6 +155,7 @@ def _plain(text: str) -> str:
 def _own(workspace: Workspace) -> list[Reference]:
     found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.options.values()]
     found += [webhook.url for webhook in workspace.notify]
+    found += [webhook.secret for webhook in workspace.notify if webhook.secret]
     for app in workspace.apps.values():
         found += [app.proxy, *app.credentials.values()]
     return [one for one in found if isinstance(one, Reference)]

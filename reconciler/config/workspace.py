@@ -28,6 +28,7 @@ from reconciler.errors import ConfigError
 from reconciler.values import Reference
 from reconciler.workspace import (
     DEFAULT_LIMITS,
+    SIGNED,
     BanReason,
     Limit,
     Rule,
@@ -72,6 +73,7 @@ _FIELDS = (
 """What rules look at: what an action is, and what an account is and holds after the plan."""
 
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
+_REFUSING = ("deny", "require", "limit")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
 LARGEST: Final = 4 << 20
 """Bytes of the largest workspace file that is read."""
@@ -209,19 +211,37 @@ def _workspace(
 
 def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
     for position, written in enumerate(value):
-        text = written.get("webhook") if isinstance(written, dict) else None
-        if not isinstance(text, str):
+        path = ("notify", position)
+        if not isinstance(written, dict):
             continue
-        path = ("notify", position, "webhook")
-        if not is_reference(text):
+        url = _referred(written, (*path, "webhook"), "The address of a webhook", tell)
+        secret = _referred(written, (*path, "secret"), "The secret of a robot", tell)
+        format = str(written.get("format", ""))
+        if secret is not None and format not in SIGNED:
             tell(
-                path,
-                "literal-secret",
-                "The address of a webhook is written out here.",
-                "whoever knows it can write there: write a reference: env:NAME",
+                (*path, "secret"),
+                "unused-secret",
+                f"Only robots of {' and '.join(SIGNED)} are told with a signature.",
+                f"write format: {SIGNED[0]} or {SIGNED[1]} beside it, or remove it",
             )
-        elif (url := _secret(text, path, tell)) is not None:
-            yield Webhook(url, str(written.get("format", "")), written.get("when") == "always")
+        if url is not None:
+            yield Webhook(url, format, written.get("when") == "always", secret)
+
+
+def _referred(written: dict[str, Any], path: Path_, what: str, tell: Tell) -> Reference | None:
+    """Return the reference under the last key of the path; one that is a secret itself is told."""
+    text = written.get(path[-1])
+    if not isinstance(text, str):
+        return None
+    if is_reference(text):
+        return _secret(text, path, tell)
+    tell(
+        path,
+        "literal-secret",
+        f"{what} is written out here.",
+        "whoever knows it can write there: write a reference: env:NAME",
+    )
+    return None
 
 
 def _secret(text: str, path: Path_, tell: Tell) -> Reference | None:
@@ -369,6 +389,13 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
                     f"This is no regular expression: {wrong}.",
                     "check its brackets",
                 )
+        if "override" in written and effects[0] not in _REFUSING:
+            tell(
+                (*path, "override"),
+                "bad-rule",
+                f"A rule with {effects[0]} refuses nothing, so there is nothing to override.",
+                f"remove it; it goes with {', '.join(_REFUSING)}",
+            )
         when = written.get("when") or {}
         line, column = built.place(path) or (0, 0)
         effect: Any = effects[0]
@@ -379,4 +406,5 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
             effect,
             written[effect],
             Source(WORKSPACE, line, column),
+            bool(written.get("override", True)),
         )

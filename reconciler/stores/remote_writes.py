@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.accounts import Address
@@ -31,7 +31,7 @@ class Pen:
 
 def begun(content: Content, run: Run, lineage: str) -> Change | None:
     """Record a run; None if it is recorded. A state that was never written gets its lineage."""
-    row = canonical({**asdict(run), "context": dict(run.context)})
+    row = canonical(run.to_json())
     before = content.runs.get(run.id)
     if before not in (None, row):
         raise StateError.of("state-run-twice", f"the run {run.id} is recorded with other facts")
@@ -177,7 +177,7 @@ def broken(content: Content, held: Held, run: Run, at: str) -> Change:
         },
     }
     seq = _next(content)
-    row = canonical({**asdict(run), "context": dict(run.context)})
+    row = canonical(run.to_json())
     return Change(
         fence=max(content.fence, held.fence) + 1,
         runs={run.id: row},

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from reconciler.accounts import Address, Observed, encode
+from reconciler.changes import Override
 from reconciler.state import Intent, Record, Run, Status
 from reconciler.values import canonical, digest, to_text
 
@@ -169,14 +170,15 @@ def to_record(row: Row) -> Record:
 
 
 def run_row(run: Run) -> Row:
-    """Return the sealed row of a run."""
+    """Return the sealed row of a run; what it overrode stands beside the facts of its context."""
+    overrides = [one.to_json() for one in run.overrides]
     cells = (
         run.id,
         run.operation,
         run.started_at,
         run.operator,
         run.fingerprint,
-        canonical(dict(run.context)),
+        canonical({**run.context, **({"overrides": overrides} if overrides else {})}),
     )
     return (*cells, seal(*cells))
 
@@ -184,7 +186,9 @@ def run_row(run: Run) -> Row:
 def to_run(row: Row) -> Run:
     """Return the run of a sealed row. Raises Broken if the seal does not fit."""
     id, operation, started_at, operator, fingerprint, context = opened(row, f"the run {row[0]}")
-    return Run(id, operation, started_at, operator, fingerprint, json.loads(context))
+    facts = json.loads(context)
+    overrides = tuple(map(Override.from_json, facts.pop("overrides", ())))
+    return Run(id, operation, started_at, operator, fingerprint, facts, overrides)
 
 
 def to_intent(cells: Sequence[Any]) -> Intent:
