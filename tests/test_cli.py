@@ -888,32 +888,6 @@ def test_damaged_state_is_refused(applied: World, damage: bytes) -> None:
         assert "to create" not in ended.out
 
 
-def test_every_command_has_help(world: World) -> None:
-    """Every command's help gives its purpose, an example and its exit codes."""
-    for command in (
-        "init",
-        "validate",
-        "plan",
-        "show",
-        "apply",
-        "drift",
-        "refresh",
-        "import",
-        "state",
-        "lock",
-        "force-unlock",
-        "providers",
-        "schema",
-        "version",
-        "emulator",
-        "demo",
-    ):
-        ended = world.process(command, "--help")
-        assert ended.code == 0
-        assert "example: reconciler " in ended.out
-        assert "exit codes:" in ended.out
-
-
 def test_init_writes_a_workspace_that_validates(world: World, tmp_path: Path) -> None:
     """`init` makes a workspace that validates, and overwrites nothing."""
     new = World(tmp_path / "new", world.endpoint)
