@@ -94,12 +94,20 @@ def _name(one: argparse.ArgumentParser) -> str:
 
 def _text(told: str) -> str:
     """Return a text that groff prints as it is."""
-    return told.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("·", "\\(bu")
+    for plain, typeset in (
+        ("\\", "\\e"),
+        ("-", "\\-"),
+        ("'", "\\(aq"),
+        ("·", "\\(bu"),
+        ("…", "..."),
+    ):
+        told = told.replace(plain, typeset)
+    return told
 
 
 def _synopsis(one: argparse.ArgumentParser) -> list[str]:
     usage = " ".join(one.format_usage().split()).removeprefix("usage: ")
-    return [".PP", f".B {_text(one.prog)}", _text(usage.removeprefix(f"{one.prog} "))]
+    return [f".B {_text(one.prog)}", _text(usage.removeprefix(f"{one.prog} "))]
 
 
 def _options(one: argparse.ArgumentParser) -> Iterator[str]:
