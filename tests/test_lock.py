@@ -22,6 +22,11 @@ EVERYWHERE = [
 ]
 
 
+PERMISSIVE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0"}
+OTHERS = {"certifi": "MPL-2.0", "psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only"}
+"""What the README says of licences that ask for more; psycopg is for an extra only."""
+
+
 @pytest.fixture
 def lock(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program that reads and writes the lock."""
@@ -116,3 +121,36 @@ def test_a_part_of_the_lock_is_whole_and_no_more(lock: ModuleType) -> None:
         check=False,
     )
     assert (wrong.returncode, "there is no extra nonsense" in wrong.stderr) == (2, True)
+
+
+def test_what_the_package_runs_on_is_permissive(lock: ModuleType) -> None:
+    """Every package that a user gets has a licence that asks for nothing, but those told of."""
+    sbom = import_module("sbom")
+    core = {one.name for one in lock.part(lock.asked([]))}
+    unknown = set()
+    for one in lock.part(lock.asked(lock.extras())):
+        told = sbom.licence(one.name)
+        if not told:
+            unknown.add(one.name)
+        elif one.name in OTHERS:
+            assert told == OTHERS[one.name]
+        else:
+            assert set(re.split(r" OR | AND ", told)) <= PERMISSIVE, (one.name, told)
+    assert {name for name in unknown if " ; sys_platform" not in lock.entries()[name].text} == set()
+    assert not core & {"psycopg", "psycopg-binary"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"{name} ({licence})" in readme for name, licence in list(OTHERS.items())[:2])
+
+
+def test_the_bill_of_materials_is_the_lock(lock: ModuleType) -> None:
+    """Every package that a user gets, as locked, each that is depended on listed, and no tool."""
+    sbom = import_module("sbom")
+    bom = sbom.bom()
+    parts = lock.part(lock.asked(lock.extras()))
+    listed = {one["name"]: one["version"] for one in bom["components"]}
+    assert listed == {one.name: one.version for one in parts}
+    references = {one["bom-ref"] for one in (bom["metadata"]["component"], *bom["components"])}
+    assert {one["ref"] for one in bom["dependencies"]} == references
+    depended = {one for each in bom["dependencies"] for one in each["dependsOn"]}
+    assert depended == references - {bom["metadata"]["component"]["bom-ref"]}
+    assert (bom["bomFormat"], bom["specVersion"], bom) == ("CycloneDX", "1.6", sbom.bom())
