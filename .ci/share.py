@@ -64,9 +64,9 @@ def completions(shell: str) -> str:
 
 def manual() -> str:
     """Return the manual: every command's help, and what the README says of codes and names."""
-    from reconciler import __version__
-
     whole = parser()
+    from reconciler import __version__  # of this checkout, as the parser is
+
     about = str(whole.description).removesuffix(".")
     lines = [
         f'.TH RECONCILER 1 "" "reconciler {__version__}" "User Commands"',

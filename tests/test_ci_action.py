@@ -145,12 +145,21 @@ def test_install_takes_the_action_s_own_commit_or_what_is_asked(tmp_path: Path) 
             )
         return log.read_text().splitlines()
 
-    assert install()[1].endswith(f"-- {ACTION}/../../..")
-    assert (ACTION / "../../../pyproject.toml").resolve() == ROOT / "pyproject.toml"
-    assert install(EXTRAS="object")[1].endswith("/../../..[object]")
+    own = f"{ACTION}/../../.."
+    assert Path(own, "pyproject.toml").resolve() == ROOT / "pyproject.toml"
+    tools, needs, package = install(EXTRAS="object, report")[3:]
+    for line, part in ((tools, "build"), (needs, "needs")):
+        assert "--require-hashes --only-binary :all:" in line
+        assert line.endswith(f"/reconciler-{part}.txt")
+    assert package.endswith(f"--no-deps --no-build-isolation -- {own}[object, report]")
+    asked = [line.partition("lock.py")[2].split() for line in install(EXTRAS="object, report")[1:3]]
+    assert asked == [["--build"], ["object", "report"]]
+    assert install()[2].endswith("/.ci/lock.py")
+    assert install()[-1].endswith(f"-- {own}")
     _, locked, package = install(PACKAGE="im.whl", REQUIREMENTS="locked.txt")
     assert locked.endswith("--require-hashes --requirement locked.txt")
     assert package.endswith("--no-deps -- im.whl")
+    assert len(install(PACKAGE="im.whl")) == 2
 
 
 def texts() -> dict[str, str]:

@@ -95,6 +95,26 @@ def test_the_sdist_holds_what_builds_and_tests_it(dist: Path) -> None:
     assert not [name for name in held if re.search(r"__pycache__|\.pyc$|_cache/|^\.venv", name)]
 
 
+def test_schemas_are_found_wherever_the_package_is(dist: Path, tmp_path: Path) -> None:
+    """In a wheel, in a plain checkout, and where the tests run; each reads the same text."""
+    zipfile.ZipFile(dist / WHEEL).extractall(tmp_path / "wheel")
+    with tarfile.open(dist / f"{NAME}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    code = "import reconciler.config as c; print(c.__file__, c.schema_text('plan'))"
+    told = {}
+    for place in (tmp_path / "wheel", tmp_path / NAME, ROOT):
+        found = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert found.startswith(f"{place}/reconciler/")
+        told[place] = found.partition(" ")[2].rstrip()
+    assert set(told.values()) == {(ROOT / "schemas/plan.schema.json").read_text().rstrip()}
+
+
 def test_the_top_level_is_kept_small(dist: Path) -> None:
     """Beside dotfiles there is what every project has, and a lock; the rest has a folder."""
     with tarfile.open(dist / f"{NAME}.tar.gz") as archive:
