@@ -88,10 +88,16 @@ def part(requirements: Iterable[str]) -> list[Entry]:
     return [found[name] for name in sorted(found)]
 
 
-def _of_wheel(wheel: Path) -> str:
+def of_wheel(wheel: Path) -> str:
+    """Return the line that holds a wheel of the package itself."""
     name, version, *_ = wheel.name.split("-")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"{normal(name)}=={version} --hash=sha256:{digest}\n"
+
+
+def text(requirements: Iterable[str]) -> str:
+    """Return the lines of the lock for these requirements and what they ask for."""
+    return "".join(entry.text for entry in part(requirements))
 
 
 def main() -> None:
@@ -114,9 +120,9 @@ def main() -> None:
         except FileNotFoundError:
             parser.error("uv is not on the path; pip installs it, best apart from this project")
     if told.wheel:
-        print(_of_wheel(told.wheel), end="")
+        print(of_wheel(told.wheel), end="")
     needed = project()["build-system"]["requires"] if told.build else asked(wanted)
-    print("".join(entry.text for entry in part(needed)), end="")
+    print(text(needed), end="")
 
 
 if __name__ == "__main__":

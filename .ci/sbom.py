@@ -28,14 +28,14 @@ _CLASSIFIERS: Final = {
 def licence(name: str) -> str:
     """Return the licence of a package as an SPDX expression, or "" where it tells none."""
     try:
-        told = metadata(name)
+        told: Any = metadata(name)
     except PackageNotFoundError:  # it is for another machine
         return ""
     if expression := told.get("License-Expression"):
-        return expression
+        return str(expression)
     named = [one.rpartition(" :: ")[2] for one in told.get_all("Classifier", [])]
     known = [_CLASSIFIERS[one] for one in named if one in _CLASSIFIERS]
-    return next(iter(known), _CLASSIFIERS.get(told.get("License", ""), told.get("License", "")))
+    return known[0] if known else str(told.get("License", ""))
 
 
 def _component(kind: str, name: str, version: str, **more: Any) -> Mapping[str, Any]:
@@ -48,7 +48,7 @@ def _component(kind: str, name: str, version: str, **more: Any) -> Mapping[str, 
 def version() -> str:
     """Return the version of this checkout."""
     text = (lock.ROOT / "reconciler/__init__.py").read_text(encoding="utf-8")
-    return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
+    return str(re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0])
 
 
 def bom() -> Mapping[str, Any]:

@@ -17,6 +17,9 @@ import yaml
 
 from tests.github_runner import ACTION, REPOSITORY, ROOT, WORKFLOWS, program
 
+OWN = ROOT / ".github/workflows"
+"""The workflows of this project itself, beside those that are examples."""
+
 
 def test_a_cancelled_run_interrupts_the_command(tmp_path: Path) -> None:
     """What the runner sends to the step reaches the reconciler, whose exit code is the step's."""
@@ -165,7 +168,9 @@ def test_install_takes_the_action_s_own_commit_or_what_is_asked(tmp_path: Path) 
 def texts() -> dict[str, str]:
     """Return the workflows and the action by name."""
     files = [*sorted(WORKFLOWS.glob("*.yml")), ACTION / "action.yml"]
-    return {file.name: file.read_text(encoding="utf-8") for file in files}
+    own = {f"own/{file.name}": file for file in sorted(OWN.glob("*.yml"))}
+    named = {file.name: file for file in files} | own
+    return {name: file.read_text(encoding="utf-8") for name, file in named.items()}
 
 
 @pytest.mark.parametrize("name", texts())

@@ -22,13 +22,13 @@ NAME = f"im_reconciler-{__version__}"
 WHEEL = f"{NAME}-py3-none-any.whl"
 
 
-def build(source: Path, into: Path, umask: int = 0o022) -> None:
-    """Build the sdist and the wheel of a source tree."""
+def build(source: Path, into: Path) -> None:
+    """Build the sdist and the wheel of a source tree, otherwise than a release does."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(into)],
         cwd=source,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PYTHONHASHSEED": str(umask)},
-        umask=umask,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1580601600", "PYTHONHASHSEED": "7"},
+        umask=0o077,
         stdout=subprocess.DEVNULL,
         check=True,
     )
@@ -36,9 +36,10 @@ def build(source: Path, into: Path, umask: int = 0o022) -> None:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sdist and the wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    build(ROOT, folder)
+    """All that a release of this checkout would hold."""
+    folder = tmp_path_factory.mktemp("release")
+    program = [sys.executable, str(ROOT / ".ci/release.py"), str(folder)]
+    subprocess.run(program, stderr=subprocess.DEVNULL, check=True)
     return folder
 
 
@@ -77,7 +78,7 @@ def test_a_build_gives_the_same_bytes_each_time(dist: Path, tmp_path: Path) -> N
         archive.extractall(tmp_path, filter="data")
     for file in (tmp_path / NAME).rglob("*"):
         os.utime(file, (1, 1))
-    build(tmp_path / NAME, tmp_path / "again", umask=0o077)
+    build(tmp_path / NAME, tmp_path / "again")
 
     for name in (WHEEL, f"{NAME}.tar.gz"):
         assert (tmp_path / "again" / name).read_bytes() == (dist / name).read_bytes(), name
