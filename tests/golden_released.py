@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
@@ -158,6 +159,21 @@ def migrations() -> dict[str, str]:
     }
 
 
+def shared(folder: Path, root: Path, state: str, url: str = "") -> None:
+    """Play the story with the state in another place."""
+    with running(Settings(rate=0)) as endpoint:
+        place = world(root, endpoint, folder)
+        elsewhere(place, state, url)
+        story(folder, place, whole=False)
+
+
+def elsewhere(place: World, state: str, url: str = "") -> None:
+    """Keep the state of a workspace in another place."""
+    place.environ["STATE_URL"] = url
+    file = place.root / "reconciler.yaml"
+    file.write_text(f"{file.read_text()}state: {state}\n")
+
+
 def main() -> None:
     """Write the folder of this version anew."""
     folder = FOLDER / __version__
@@ -167,6 +183,7 @@ def main() -> None:
     (folder / "accounts.yaml").write_text(AFTER, encoding="utf-8")
     (folder / "migrations.json").write_text(json.dumps(migrations(), indent=1) + "\n")
     os.environ.pop("CI", None)
+    socket.gethostname = lambda: "runner-1"  # what is kept names no machine of ours
     with tempfile.TemporaryDirectory() as name:
         with running(Settings(rate=0)) as endpoint:
             place = world(Path(name, "local"), endpoint, folder)
@@ -179,13 +196,12 @@ def main() -> None:
             (folder / "events.jsonl").write_text(applied.out, encoding="utf-8")
             told = place.run("state", "history", "--json").out
             (folder / "history.jsonl").write_text(told, encoding="utf-8")
-        with running(Settings(rate=0)) as endpoint, database() as url:
-            place = world(Path(name, "shared"), endpoint, folder)
-            place.environ["STATE_URL"] = url
-            own = place.root / "reconciler.yaml"
-            own.write_text(own.read_text() + "state: {backend: postgres, url: env:STATE_URL}\n")
-            story(folder, place, whole=False)
+        with database() as url:
+            shared(folder, Path(name, "rows"), "{backend: postgres, url: env:STATE_URL}", url)
             (folder / "postgres.sql").write_text(postgres_dump(url), encoding="utf-8")
+        bucket = Path(name, "bucket")
+        shared(folder, Path(name, "document"), f'{{backend: object, url: "file://{bucket}"}}')
+        shutil.copy(bucket / "state.json", folder / "document.json")
 
 
 if __name__ == "__main__":

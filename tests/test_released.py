@@ -27,7 +27,7 @@ from reconciler.cli import run
 from reconciler.config import schema_text
 from reconciler.emulator import Settings, running
 from reconciler.views.json import UI
-from tests.golden_released import APPS, FOLDER, migrations, world
+from tests.golden_released import APPS, FOLDER, elsewhere, migrations, world
 from tests.world import World
 
 RELEASES = sorted(path for path in FOLDER.iterdir() if path.is_dir())
@@ -135,9 +135,19 @@ def test_its_postgresql_schema_is_planned_as_it_planned(
     with psycopg.connect(database, autocommit=True) as made:
         made.execute((release / "postgres.sql").read_bytes())
     place = world(tmp_path, "http://127.0.0.1:9", release)
-    place.environ["STATE_URL"] = database
-    own = place.root / "reconciler.yaml"
-    own.write_text(own.read_text() + "state: {backend: postgres, url: env:STATE_URL}\n")
+    elsewhere(place, "{backend: postgres, url: env:STATE_URL}", database)
+
+    assert place.run("state", "verify").code == 0
+    assert planned(place)["fingerprint"] == told(release / "plan.json")["fingerprint"]
+
+
+def test_its_document_is_planned_as_it_planned(release: Path, tmp_path: Path) -> None:
+    """The document that it left in object storage, as behind HTTP, is read and planned against."""
+    bucket = tmp_path / "bucket"
+    bucket.mkdir(mode=0o700)
+    shutil.copy(release / "document.json", bucket / "state.json")
+    place = world(tmp_path / "workspace", "http://127.0.0.1:9", release)
+    elsewhere(place, f'{{backend: object, url: "file://{bucket}"}}')
 
     assert place.run("state", "verify").code == 0
     assert planned(place)["fingerprint"] == told(release / "plan.json")["fingerprint"]
