@@ -8,6 +8,7 @@ hatchling runs `Share` when it builds a wheel. To see what is made:
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -29,6 +30,7 @@ _FILES: Final = ("FILE", "PATH", "PLANFILE", "SNAPSHOT")
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line of this checkout, with all options."""
+    os.environ["NO_COLOR"] = "1"  # from Python 3.14 on argparse paints usage for a terminal
     sys.path.insert(0, str(ROOT))
     try:
         from reconciler.cli.arguments import whole
