@@ -19,8 +19,6 @@ from typing import Any
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
-from store_postgres import database as database
-from store_postgres import postgres_server as postgres_server
 
 from reconciler import __version__, planfile, snapshot
 from reconciler.cli import run
@@ -29,6 +27,11 @@ from reconciler.emulator import Settings, running
 from reconciler.views.json import UI
 from tests.golden_released import APPS, FOLDER, elsewhere, migrations, world
 from tests.world import World
+
+pytest.register_assert_rewrite("store_conformance")
+
+from store_postgres import database as database  # noqa: E402
+from store_postgres import postgres_server as postgres_server  # noqa: E402
 
 RELEASES = sorted(path for path in FOLDER.iterdir() if path.is_dir())
 
