@@ -46,7 +46,9 @@ def test_every_requirement_is_locked_within_its_range(lock: ModuleType) -> None:
     held = lock.entries()
     assert len(named) > 20
     for requirement in map(Requirement, named):
-        assert requirement.specifier.contains(held[lock.normal(requirement.name)].version)
+        locked = held.get(lock.normal(requirement.name))
+        assert locked, f"{requirement}: python3 .ci/lock.py --write"
+        assert requirement.specifier.contains(locked.version), f"{requirement}: {locked.version}"
 
 
 def test_the_lock_holds_what_its_packages_require(lock: ModuleType) -> None:
