@@ -265,7 +265,9 @@ def main() -> None:
     """Write the folder anew."""
     FOLDER.mkdir(exist_ok=True)
     made = views()
-    for stale in set(FOLDER.iterdir()) - {FOLDER / name for name in made}:
+    for stale in {one for one in FOLDER.iterdir() if one.is_file()} - {
+        FOLDER / name for name in made
+    }:
         stale.unlink()
     for name, shown in made.items():
         (FOLDER / name).write_text(shown, encoding="utf-8", newline="")

@@ -888,32 +888,6 @@ def test_damaged_state_is_refused(applied: World, damage: bytes) -> None:
         assert "to create" not in ended.out
 
 
-def test_every_command_has_help(world: World) -> None:
-    """Every command's help gives its purpose, an example and its exit codes."""
-    for command in (
-        "init",
-        "validate",
-        "plan",
-        "show",
-        "apply",
-        "drift",
-        "refresh",
-        "import",
-        "state",
-        "lock",
-        "force-unlock",
-        "providers",
-        "schema",
-        "version",
-        "emulator",
-        "demo",
-    ):
-        ended = world.process(command, "--help")
-        assert ended.code == 0
-        assert "example: reconciler " in ended.out
-        assert "exit codes:" in ended.out
-
-
 def test_missing_workspace_names_init(world: World) -> None:
     """A folder without a workspace is an error whose hint is `init`."""
     (world.root / "reconciler.yaml").unlink()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
 _CODES = "exit codes: 0 done · 1 error · 64 wrong usage"
+_WRITES = "exit codes: 0 done · 1 error · 5 locked · 64 wrong usage"
 _FORMATS = ("text", "json")
 _DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
 _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
@@ -81,8 +82,13 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
         raise UsageError.of("usage", f"RECONCILER_CLI_ARGS: {problem}") from None
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """Return the parser; only the chosen command gets its options, as building costs start-up."""
+def whole() -> argparse.ArgumentParser:
+    """Return the parser with the options of every command, for a manual and for completions."""
+    return _parser(*_COMMANDS)
+
+
+def _parser(*chosen: str) -> argparse.ArgumentParser:
+    """Return the parser; only chosen commands get their options, as building costs start-up."""
     parser = _Parser(
         prog="reconciler",
         formatter_class=_layout,
@@ -109,7 +115,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
             epilog=f"example: reconciler {example}\n{codes}",
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))
-        if name == chosen:
+        if name in chosen:
             add(one)
     return parser
 
@@ -275,34 +281,65 @@ def _import(parser: argparse.ArgumentParser) -> None:
     _lock_timeout(parser)
 
 
+def _part(
+    parts: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    purpose: str,
+    example: str,
+    codes: str = _CODES,
+) -> argparse.ArgumentParser:
+    """Add a part of a command, such as `state mv`, and return its parser."""
+    epilog = f"example: reconciler {example}\n{codes}"
+    return parts.add_parser(
+        name, help=purpose, description=purpose, formatter_class=_layout, epilog=epilog
+    )
+
+
 def _state(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
 
-    def part(name: str, purpose: str) -> argparse.ArgumentParser:
-        return parts.add_parser(name, help=purpose, description=purpose)
+    def part(name: str, purpose: str, example: str, codes: str = _CODES) -> argparse.ArgumentParser:
+        return _part(parts, name, purpose, f"state {name} {example}".rstrip(), codes)
 
-    _json(part("list", "every recorded account"))
-    show = part("show", "one recorded account")
-    show.add_argument("address", metavar="ADDR")
+    _json(part("list", "every recorded account", ""))
+    show = part("show", "one recorded account", "cn-prod/support-bot")
+    show.add_argument("address", metavar="ADDR", help="provider/account-id")
     _json(show)
-    drop = part("rm", "stop recording accounts; the vendor is not touched")
-    drop.add_argument("addresses", metavar="ADDR", nargs="+")
-    move = part("mv", "move an account, or every account of a provider, to another address")
-    move.add_argument("old", metavar="A")
-    move.add_argument("new", metavar="B")
-    push = part("push", "replace the recorded accounts by a newer snapshot of the same state")
-    restore = part("restore", "go back to a snapshot or backup; the serial goes on rising")
+    drop = part(
+        "rm", "stop recording accounts; the vendor is not touched", "cn-prod/support-bot", _WRITES
+    )
+    drop.add_argument("addresses", metavar="ADDR", nargs="+", help="provider/account-id")
+    move = part(
+        "mv",
+        "move an account, or every account of a provider, to another address",
+        "cn-prod/support-bot cn-prod/help-bot",
+        _WRITES,
+    )
+    move.add_argument("old", metavar="A", help="provider/account-id, or a provider")
+    move.add_argument("new", metavar="B", help="the same kind of name")
+    push = part(
+        "push",
+        "replace the recorded accounts by a newer snapshot of the same state",
+        "snapshot.json",
+        _WRITES,
+    )
+    restore = part(
+        "restore",
+        "go back to a snapshot or backup; the serial goes on rising",
+        "snapshot.json",
+        _WRITES,
+    )
     for one in (push, restore):
-        one.add_argument("snapshot", metavar="FILE")
-    part("backup", "write a snapshot into .reconciler/backups")
+        one.add_argument("snapshot", metavar="FILE", help="what `state pull` or a backup wrote")
+    part("backup", "write a snapshot into .reconciler/backups", "")
     for one in (drop, move, push, restore):
         _approve(one)
         _lock_timeout(one)
-    pull = part("pull", "print the whole state as a snapshot")
+    pull = part("pull", "print the whole state as a snapshot", "--redact")
     pull.add_argument("--redact", action="store_true", help="leave personal fields out")
-    _json(part("verify", "read all that is recorded and check every seal and the chain"))
-    history = part("history", "what was done, by whom and why, oldest first")
-    history.add_argument("address", metavar="ADDR", nargs="?")
+    _json(part("verify", "read all that is recorded and check every seal and the chain", ""))
+    history = part("history", "what was done, by whom and why, oldest first", "cn-prod/support-bot")
+    history.add_argument("address", metavar="ADDR", nargs="?", help="of this account only")
     history.add_argument("--since", metavar="TIME", help="only from this moment on")
     history.add_argument(
         "--action", metavar="KIND", choices=_DEEDS, help="only this kind of action (block)"
@@ -340,7 +377,7 @@ def _erase(parser: argparse.ArgumentParser) -> None:
 
 def _lock(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    _json(parts.add_parser("status", help="who holds the lock", description="who holds the lock"))
+    _json(_part(parts, "status", "who holds the lock", "lock status"))
 
 
 def _force_unlock(parser: argparse.ArgumentParser) -> None:
@@ -414,34 +451,43 @@ _TEXTS = {
         "--chdir my-im init --from yunxin,tencent",
         _CODES,
     ),
-    "validate": ("check every file, offline, and list all findings", "validate --json", _CODES),
+    "validate": (
+        "check every file, offline, and list all findings",
+        "validate --json",
+        "exit codes: 0 valid · 1 not valid · 4 no account, or none for a glob · 64 wrong usage",
+    ),
     "plan": (
         "show what apply would do, offline unless --refresh",
         "plan --out plan.json",
         "exit codes: 0 done · 1 error · 2 changes (--detailed-exitcode) · 4 refused by a "
-        "limit or rule",
+        "limit or rule\n            6 another app (--refresh) · 64 wrong usage",
     ),
     "show": (
         "show a saved plan, also a stale one, or the recorded state",
         "show plan.json",
-        _CODES,
+        "exit codes: 0 done · 1 error · 6 not a plan as it was written · 64 wrong usage",
     ),
     "apply": ("carry out a plan", "apply plan.json", _APPLIED),
     "drift": (
         "compare what the vendors hold with what is recorded; changes nothing",
         "drift",
-        "exit codes: 0 no drift · 1 error · 2 drift",
+        "exit codes: 0 no drift · 1 error · 2 drift · 6 another app · 64 wrong usage",
     ),
-    "refresh": ("accept what the vendors hold now into recorded state", "refresh", _CODES),
+    "refresh": (
+        "accept what the vendors hold now into recorded state",
+        "refresh",
+        "exit codes: 0 done · 1 error · 5 locked · 6 another app · 64 wrong usage",
+    ),
     "import": (
         "record accounts that exist at a vendor; changes nothing there",
         "import cn-prod/support-bot",
-        _CODES,
+        "exit codes: 0 done · 1 error · 3 some were not recorded · 5 locked · 6 another app"
+        "\n            64 wrong usage",
     ),
     "state": (
         "look at recorded state and its history, and mend it",
-        "state show cn-prod/a",
-        _CODES,
+        "state show cn-prod/support-bot",
+        _WRITES,
     ),
     "test": (
         "play your own scenarios against vendors in memory; no secret, no network, no state",
@@ -455,8 +501,8 @@ _TEXTS = {
     ),
     "erase": (
         "take a person's data out of records, backups and history; the vendor is not touched",
-        "erase cn-prod/a",
-        _CODES,
+        "erase cn-prod/support-bot",
+        _WRITES,
     ),
     "lock": ("show the state lock", "lock status", _CODES),
     "force-unlock": (
