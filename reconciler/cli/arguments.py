@@ -131,6 +131,14 @@ def _providers(parser: argparse.ArgumentParser) -> None:
     _formats(parser, (*_FORMATS, "markdown"))
 
 
+def _fmt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="files or folders; without any, the workspace"
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 2 if one would")
+    parser.add_argument("--diff", action="store_true", help="change nothing; show what would be")
+
+
 def _validate(parser: argparse.ArgumentParser) -> None:
     _formats(parser, _FINDINGS)
 
@@ -330,6 +338,7 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "init": _nothing,
     "validate": _validate,
+    "fmt": _fmt,
     "plan": _plan,
     "show": _show,
     "apply": _apply,
@@ -355,6 +364,11 @@ _APPLIED = (
 _TEXTS = {
     "init": ("write a commented workspace into this folder", "--chdir my-im init", _CODES),
     "validate": ("check every file, offline, and list all findings", "validate --json", _CODES),
+    "fmt": (
+        "lay account files and reconciler.yaml out in the one way, comments kept",
+        "fmt --check",
+        "exit codes: 0 done · 1 a file does not read · 2 not laid out (--check) · 64 wrong usage",
+    ),
     "plan": (
         "show what apply would do, offline unless --refresh",
         "plan --out plan.json",
