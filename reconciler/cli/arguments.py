@@ -251,6 +251,11 @@ def _import(parser: argparse.ArgumentParser) -> None:
     _lock_timeout(parser)
 
 
+def _pull(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="change the files; else only show it")
+    _targets(parser)
+
+
 def _state(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
 
@@ -345,6 +350,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "drift": _drift,
     "refresh": _refresh,
     "import": _import,
+    "pull": _pull,
     "state": _state,
     "erase": _erase,
     "lock": _lock,
@@ -391,6 +397,12 @@ _TEXTS = {
         "record accounts that exist at a vendor; changes nothing there",
         "import cn-prod/support-bot",
         _CODES,
+    ),
+    "pull": (
+        "turn recorded drift into edits of the YAML, comments kept; shows them unless --write",
+        "pull --write",
+        "exit codes: 0 done, or nothing to do · 1 nothing could be pulled · 3 some was left, as "
+        "told\n            64 wrong usage",
     ),
     "state": (
         "look at recorded state and its history, and mend it",

@@ -106,32 +106,46 @@ class _Seen:
 def _file(
     root: Path, found: Found, judge: Judge, findings: list[Diagnostic], others: list[Diagnostic]
 ) -> Iterator[Account]:
-    """Yield the accounts of one file: the fast way as far as it goes, else the careful one."""
-    done = 0
+    """Yield the accounts of one file."""
     try:
         with opened(root / found.file, found.file) as stream:
-            suffix = PurePosixPath(found.file).suffix
-            if suffix in (".yaml", ".yml"):
-                try:
-                    for account in _fast(text.pieces(stream, found.file), found, judge):
-                        done += 1
-                        yield account
-                    return
-                except (lines.Unusual, Doubt, text.Unfit):
-                    stream.seek(0)
-            from reconciler.config.careful import Careful
-
-            careful = Careful(judge, found.file, adopt=found.adopt)
-            for account in _carefully(careful, suffix, stream):
-                # The fast way had these already, in the same order.
-                if done:
-                    done -= 1
-                    continue
-                yield account
-            findings.extend(careful.findings)
-            others.extend(careful.warnings)
+            yield from held(stream, found, judge, findings, others)
     except Unreadable as wrong:
         findings.append(wrong.finding)
+
+
+def held(
+    stream: BinaryIO,
+    found: Found,
+    judge: Judge,
+    findings: list[Diagnostic],
+    others: list[Diagnostic],
+) -> Iterator[Account]:
+    """Yield the accounts that a file holds: the fast way as far as it goes, else the careful one.
+
+    Errors are appended to `findings`, what only warns to `others`.
+    """
+    done = 0
+    suffix = PurePosixPath(found.file).suffix
+    if suffix in (".yaml", ".yml"):
+        try:
+            for account in _fast(text.pieces(stream, found.file), found, judge):
+                done += 1
+                yield account
+            return
+        except (lines.Unusual, Doubt, text.Unfit):
+            stream.seek(0)
+    from reconciler.config.careful import Careful
+
+    careful = Careful(judge, found.file, adopt=found.adopt)
+    for account in _carefully(careful, suffix, stream):
+        # The fast way had these already, in the same order.
+        if done:
+            done -= 1
+            continue
+        yield account
+    findings.extend(careful.findings)
+    others.extend(careful.warnings)
 
 
 def _carefully(careful: Careful, suffix: str, stream: BinaryIO) -> Iterator[Account]:

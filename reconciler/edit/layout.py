@@ -110,14 +110,32 @@ class Layout:
         """Return the lines of a key at the top from its value."""
         return self._item(Item(node(name), node(raw)), 0, (name,), self.root.below(name))
 
-    def inline(self, raw: Any, path: Path) -> str:
-        """Return a value on one line, as it stands at a path within brackets."""
+    def keys(self, raw: Mapping[str, Any], path: Path, indent: int) -> list[str]:
+        """Return the lines of keys with their values, which stand at a path."""
+        rule = self._rule(path)
+        return [
+            line
+            for name, value in raw.items()
+            for line in self._item(
+                Item(node(name), node(value)), indent, (*path, name), rule.below(name)
+            )
+        ]
+
+    def inline(self, raw: Any, path: Path, *, flow: bool) -> str:
+        """Return a value on one line, as it stands at a path; `flow`: within brackets."""
+        value, rule = node(raw), self._rule(path)
+        scalar = value.kind == "text" and not flow
+        found = (
+            self._scalar(value, path, rule, flow=False) if scalar else self._flow(value, path, rule)
+        )
+        assert found is not None
+        return found
+
+    def _rule(self, path: Path) -> Rule:
         rule = self.root
         for name in path:
             rule = rule.below(name)
-        found = self._flow(node(raw), path, rule)
-        assert found is not None
-        return found
+        return rule
 
     def _item(self, item: Item, indent: int, path: Path, rule: Rule) -> list[str]:
         """Return the lines of a key with its value, the comments before it first."""
@@ -180,17 +198,10 @@ class Layout:
         """Return the items in their order; with an alias as written, lest it precede its anchor."""
         if self.name != ACCOUNTS or value.kind != "mapping" or value.anchored:
             return value.items
-        depth = 1 if path[0] == "defaults" else 2
-        if len(path) == depth:
-            order: Sequence[str] = _ACCOUNT
-        elif len(path) == depth + 1:
-            order = _SECTIONS.get(path[-1], ())
-        else:
+        if path == (ACCOUNTS,):
             return value.items
-        places = {name: place for place, name in enumerate(order)}
-        return sorted(
-            value.items, key=lambda one: places.get(one.key.text if one.key else "", len(places))
-        )
+        within = path[1 if path[0] == "defaults" else 2 :]
+        return sorted(value.items, key=lambda one: order(one.key.text if one.key else "", within))
 
     def _flow(self, value: Node, path: Path, rule: Rule) -> str | None:
         """Return a value as it stands within brackets, None where it cannot."""
@@ -256,6 +267,12 @@ def node(raw: Any) -> Node:
     if isinstance(raw, list):
         return Node("list", 0, 0, items=tuple(Item(None, node(inner)) for inner in raw))
     return Node("text", 0, 0, str(raw), style='"' if isinstance(raw, Quoted) else "")
+
+
+def order(key: str, path: Path) -> int:
+    """Return the place of a key in a mapping that stands at a path from its account."""
+    names = _SECTIONS.get(path[0], ()) if len(path) == 1 else () if path else _ACCOUNT
+    return names.index(key) if key in names else len(names)
 
 
 def width(line: str) -> int:
