@@ -247,7 +247,17 @@ def _refresh(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("addresses", metavar="ADDR", nargs="+", help="provider/account-id")
+    add = parser.add_argument
+    add("addresses", metavar="ADDR", nargs="*", help="provider/account-id")
+    add("--from", metavar="FILE", dest="list", help="a list: .txt, .csv or .jsonl")
+    add("--write", metavar="FILE", help="write their YAML into this file, or add it there")
+    add(
+        "--policy",
+        choices=("adopt", "must-match"),
+        default="adopt",
+        help="of what the YAML declares record what is there (adopt, the default), or only "
+        "accounts that are as it says (must-match)",
+    )
     _lock_timeout(parser)
 
 
@@ -394,9 +404,10 @@ _TEXTS = {
     ),
     "refresh": ("accept what the vendors hold now into recorded state", "refresh", _CODES),
     "import": (
-        "record accounts that exist at a vendor; changes nothing there",
-        "import cn-prod/support-bot",
-        _CODES,
+        "record accounts that exist at a vendor and write their YAML; changes nothing there",
+        "import --from ids.txt --write accounts/app.yaml",
+        "exit codes: 0 done · 1 error · 3 some accounts were not recorded · 5 locked\n"
+        "            64 wrong usage · 130 interrupted; the same command goes on",
     ),
     "pull": (
         "turn recorded drift into edits of the YAML, comments kept; shows them unless --write",

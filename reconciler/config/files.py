@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple
 
@@ -70,6 +71,31 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
     unfit = {finding.source.file for finding in findings if finding.source}
     files = [Found(file, found[file]) for file in sorted(found) if file not in unfit]
     return files, findings, empty
+
+
+def would_find(workspace: Workspace, file: str) -> Found | None:
+    """Return how a file of this name would be found, None if no glob matches it."""
+    path = PurePosixPath(file)
+    globs = [one for one in workspace.accounts if _matches(path, PurePosixPath(one).parts)]
+    if not globs or file == WORKSPACE or path.suffix not in SUFFIXES:
+        return None
+    return Found(file, any(one in workspace.adopts for one in globs))
+
+
+def _matches(path: PurePosixPath, parts: tuple[str, ...]) -> bool:
+    """Tell whether a glob takes a path, the way `Path.glob` does."""
+    hidden = any(part.startswith(".") for part in parts)
+    if not hidden and any(part.startswith(".") for part in path.parts):
+        return False
+
+    def takes(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] == "**":
+            return any(takes(names[n:], wanted[1:]) for n in range(len(names)))
+        return bool(names) and fnmatchcase(names[0], wanted[0]) and takes(names[1:], wanted[1:])
+
+    return takes(path.parts, parts)
 
 
 def _match(root: Path, pattern: str) -> Iterator[str]:

@@ -91,9 +91,13 @@ class Open(NamedTuple):
 
 
 class Close(NamedTuple):
-    """A mapping of accounts, or the file, ends; `foot` stands behind its last item."""
+    """The mapping of all accounts, or the file, ends; `foot` stands behind its last item.
+
+    `end` is the character behind its last token.
+    """
 
     foot: Lines
+    end: int
 
 
 Part: TypeAlias = Item | Open | Close
@@ -107,7 +111,7 @@ def parts(data: bytes, text: str, file: str) -> Iterator[Part]:
     walk = _Walk(data, text, file)
     walk.next()
     if isinstance(walk.peek(), StreamEndEvent):
-        yield Close(walk.lines())
+        yield Close(walk.lines(), walk.at)
         return
     walk.next()
     if isinstance(walk.peek(), MappingStartEvent):
@@ -120,7 +124,7 @@ def parts(data: bytes, text: str, file: str) -> Iterator[Part]:
                 yield from walk.accounts(key, head)
             else:
                 yield walk.item(key, head, outer=0)
-    yield Close(walk.lines())
+    yield Close(walk.lines(), walk.at)
 
 
 class _Gap(NamedTuple):
@@ -137,7 +141,7 @@ class _Walk:
         self.text, self.file = text, file
         self._get = yaml_events(BytesIO(data), file)
         self._ahead: deque[Event] = deque()
-        self._at = 0
+        self.at = 0
         self._gap: _Gap | None = None
 
     def peek(self) -> Event:
@@ -153,7 +157,7 @@ class _Walk:
             gap = self._between()
             if gap.lines or gap.beside:
                 raise Stop(_lost(self.file, event))
-            self._at, self._gap = event.end_mark.index, None
+            self.at, self._gap = event.end_mark.index, None
         return self._ahead.popleft()
 
     def _between(self) -> _Gap:
@@ -169,7 +173,7 @@ class _Walk:
                 position += 1
             last = isinstance(event, StreamEndEvent)
             end = len(self.text) if last else event.start_mark.index
-            self._gap = _scan(self.text, self._at, end)
+            self._gap = _scan(self.text, self.at, end)
         return self._gap
 
     def beside(self) -> str:
@@ -220,7 +224,8 @@ class _Walk:
             yield self.item(name, above, outer=column)
         foot = self.lines(flow=True) if flow else self._foot(max(column, 1))
         self.next()
-        yield Close((*foot, *filter(None, (self.beside(),))) if flow else foot)
+        at = self.at
+        yield Close((*foot, *filter(None, (self.beside(),))) if flow else foot, at)
 
     def item(self, key: Node | None, head: Lines, *, outer: int) -> Item:
         """Take the value of a key, or of a dash, with the comments about it.
@@ -261,7 +266,7 @@ class _Walk:
             else:
                 items.append(self.item(None, self.lines(flow=flow), outer=column))
         foot = self.lines(flow=True) if flow else self._foot(max(column, outer + 1))
-        last = self._at
+        last = self.at
         end = self.next()
         return _collection(event, flow=flow)._replace(
             end=end.end_mark.index if flow else last,

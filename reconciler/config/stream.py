@@ -12,7 +12,7 @@ from reconciler.accounts import Account
 from reconciler.capabilities import Capabilities
 from reconciler.config import lines, text
 from reconciler.config.files import Found, Unreadable, find, opened
-from reconciler.config.judge import Judge
+from reconciler.config.judge import Bench, Judge
 from reconciler.config.quick import Doubt, doubt
 from reconciler.diagnostics import Diagnostic, Source, error, warning
 from reconciler.errors import ConfigError, Refused
@@ -146,6 +146,18 @@ def held(
         yield account
     findings.extend(careful.findings)
     others.extend(careful.warnings)
+
+
+def bench(
+    stream: BinaryIO, found: Found, judge: Judge, findings: list[Diagnostic]
+) -> tuple[Bench, list[Account]]:
+    """Return what judges more accounts of a YAML file, and those that it holds already."""
+    from reconciler.config.careful import Careful
+
+    careful = Careful(judge, found.file, adopt=found.adopt)
+    made = list(careful.yaml(stream))
+    findings.extend(careful.findings)
+    return careful.bench, made
 
 
 def _carefully(careful: Careful, suffix: str, stream: BinaryIO) -> Iterator[Account]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from reconciler.accounts import flatten
 from reconciler.config.judge import Judge
+from reconciler.config.report import Report
 from reconciler.config.scalars import Quoted, extension
 from reconciler.config.text import HIDDEN, MARK, named
 from reconciler.diagnostics import Diagnostic, Severity, error
 from reconciler.diff import same
-
-Path: TypeAlias = tuple[str, ...]
 
 EXTENSION: Final = "profile.extension"
 DEEPEST: Final = 16
@@ -68,13 +68,39 @@ def _plain(value: Any, depth: int) -> Any:
 
 def unfit(
     account: Mapping[str, Any], providers: Sequence[str], judge: Judge
-) -> dict[Path, Diagnostic]:
-    """Return which of the values the YAML of these providers cannot say, and why.
+) -> dict[str, Diagnostic]:
+    """Return which fields of these sections the YAML of the providers cannot say, and why."""
+    wrong: dict[str, Diagnostic] = {}
+    bench = judge.within("", {}, adopt=False)
+    report = collect(wrong)
+    rules = bench.table(list(providers), report)
+    if rules is not None:
+        bench.document(dict(account), rules, report)
+    for path, value in flatten(account).items():
+        if finding := unsayable(path, value):
+            wrong[path] = finding
+    return wrong
 
-    `account` holds sections (`profile`, `configuration`); the paths are of fields, or of one
-    custom field.
-    """
-    wrong: dict[Path, Diagnostic] = {}
+
+def unsayable(path: str, value: Any) -> Diagnostic | None:
+    """Return why a value is one that no file can hold, None if it is not."""
+    if isinstance(value, Mapping | list):
+        inner = value.values() if isinstance(value, Mapping) else value
+        keys = value if isinstance(value, Mapping) else ()
+        found = (unsayable(path, one) for one in (*keys, *inner))
+        return next((one for one in found if one), None)
+    if not isinstance(value, bool | int | str):
+        return error("wrong-type", "It is no text, number or flag.")
+    if not isinstance(value, str) or value.isprintable():
+        return None
+    hidden = HIDDEN.search(value) or (not path.startswith("profile.") and MARK.search(value))
+    if not hidden:
+        return None
+    return error("control-character", f"It holds the character {named(hidden[0])}.")
+
+
+def collect(wrong: dict[str, Diagnostic]) -> Report:
+    """Return what takes the errors of a judge, the first of each field by its path."""
 
     def report(
         path: tuple[Any, ...],
@@ -84,31 +110,7 @@ def unfit(
         severity: Severity = Severity.ERROR,
     ) -> None:
         if severity is Severity.ERROR:
-            wrong.setdefault(_field(path), error(id, summary, hint=hint))
+            field = path[: 3 if path[:2] == ("profile", "custom") else 2]
+            wrong.setdefault(".".join(map(str, field)), error(id, summary, hint=hint))
 
-    bench = judge.within("", {}, adopt=False)
-    rules = bench.table(list(providers), report)
-    if rules is not None:
-        bench.document(dict(account), rules, report)
-    for path, text in _texts(account, ()):
-        found = HIDDEN.search(text) or (path[:1] != ("profile",) and MARK.search(text))
-        if found:
-            what = f"It holds the character {named(found[0])}."
-            wrong[_field(path)] = error("control-character", what)
-    return wrong
-
-
-def _field(path: Sequence[Any]) -> Path:
-    return tuple(path[: 3 if path[:2] == ("profile", "custom") else 2])
-
-
-def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield (*path, key), key
-            yield from _texts(inner, (*path, key))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner, path)
-    else:
-        yield path, value
+    return report

@@ -18,8 +18,8 @@ from reconciler.diagnostics import Diagnostic, Source, error, warning
 from reconciler.diff import same
 from reconciler.drift import MISSING, Difference, Drifted
 from reconciler.edit.choose import YAML
-from reconciler.edit.fit import EXTENSION, Path, raw, unfit
-from reconciler.edit.splice import Splice, put, spliced
+from reconciler.edit.fit import EXTENSION, raw, unfit
+from reconciler.edit.splice import Path, Splice, put, spliced
 from reconciler.edit.tidy import tidy
 from reconciler.state import Record
 from reconciler.values import is_erased

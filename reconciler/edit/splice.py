@@ -70,7 +70,7 @@ class _Putting:
         yield Splice(start, node.end, "")
         column = self.key.start - (self.text.rfind("\n", 0, self.key.start) + 1) + STEP
         keys = sorted(_nested(values).items(), key=lambda one: order(one[0], ()))
-        yield self._lines(self._line_end(node.end), dict(keys), (), column)
+        yield self._lines(line_end(self.text, node.end), dict(keys), (), column)
 
     def within(
         self, key: Node, node: Node, values: Mapping[Path, Any], path: Path, *, flow: bool
@@ -112,7 +112,7 @@ class _Putting:
             return
         colon = self._colon(key)
         yield Splice(colon, colon, f" {shown}")
-        line = self._line_end(colon)
+        line = line_end(self.text, colon)
         yield Splice(line - (2 if self.text[line - 2] == "\r" else 1), end, "")
 
     def _added(self, node: Node, new: Mapping[str, Any], path: Path) -> Splice:
@@ -135,10 +135,10 @@ class _Putting:
         A key stands behind the last one that comes before it, else first.
         """
         for name in sorted(new, key=lambda one: order(one, path)):
-            at = self._line_end(self._colon(key))
+            at = line_end(self.text, self._colon(key))
             for item in node.items:
                 if item.key and order(item.key.text, path) <= order(name, path):
-                    at = self._behind(item, node.column)
+                    at = behind(self.text, item, node.column)
             yield self._lines(at, {name: new[name]}, path, node.column)
 
     def _lines(self, at: int, values: Mapping[str, Any], path: Path, column: int) -> Splice:
@@ -149,24 +149,29 @@ class _Putting:
             made = self.newline + made.removesuffix(self.newline)
         return Splice(at, at, made)
 
-    def _behind(self, item: Item, column: int) -> int:
-        """Return where the line behind an item begins, and behind the comments that are its own."""
-        at = end = self._line_end(max(item.value.end - 1, item.value.start))
-        while found := _NO_VALUE.match(self.text, end):
-            if found[2] and len(found[1]) <= column:
-                break
-            end = found.end()
-            at = end if found[2] else at
-        return at
-
     def _colon(self, key: Node) -> int:
         """Return the place behind the colon of a key."""
         return self.text.index(":", key.end) + 1
 
-    def _line_end(self, at: int) -> int:
-        """Return where the next line begins."""
-        end = self.text.find("\n", at)
-        return len(self.text) if end < 0 else end + 1
+
+def behind(text: str, item: Item, column: int) -> int:
+    """Return where the line behind an item begins, and behind the comments that are its own.
+
+    `column` is that of the block which holds it; comments further in are the item's.
+    """
+    at = end = line_end(text, max(item.value.end - 1, item.value.start))
+    while end < len(text) and (found := _NO_VALUE.match(text, end)):
+        if found[2] and len(found[1]) <= column:
+            break
+        end = found.end()
+        at = end if found[2] else at
+    return at
+
+
+def line_end(text: str, at: int) -> int:
+    """Return where the next line begins."""
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1
 
 
 def _fixed(item: Item) -> str:
