@@ -70,5 +70,5 @@ def _end(changed: int, total: int, arguments: Namespace, console: Console) -> No
         console.say(f"{changed:,} of {files} to lay out; run: reconciler fmt")
     elif changed:
         console.say(f"{changed:,} of {files} laid out.")
-    elif total:
+    elif total and not arguments.paths:
         console.say(f"Nothing to lay out in {files}.")

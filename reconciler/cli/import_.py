@@ -38,15 +38,17 @@ FAILED: Final = f"{OWN}/import-failed.txt"
 
 
 class Wanted(NamedTuple):
-    """The accounts to import, in order, and how often one was named again."""
+    """The accounts to import, in order, their apps, and how often one was named again."""
 
     addresses: Mapping[Address, None]
+    providers: Sequence[str]
     again: int = 0
 
-    @property
-    def providers(self) -> list[str]:
-        """Their apps, in order of their first accounts."""
-        return list(dict.fromkeys(split(where)[0] for where in self.addresses))
+    @classmethod
+    def of(cls, addresses: Mapping[Address, None], again: int) -> Wanted:
+        """Return the accounts with their apps, in the order of their first ones."""
+        providers = dict.fromkeys(split(where)[0] for where in addresses)
+        return cls(addresses, tuple(providers), again)
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -78,13 +80,13 @@ def _wanted(session: Session, arguments: Namespace) -> Wanted:
         unknown = {split(where)[0] for where in addresses} - session.workspace.apps.keys()
         if unknown:
             raise UsageError.of("bad-address", f"reconciler.yaml has no provider {min(unknown)}")
-        return Wanted(addresses, len(arguments.addresses) - len(addresses))
+        return Wanted.of(addresses, len(arguments.addresses) - len(addresses))
     from reconciler.config.lists import read as listed
 
     found = listed(session.root / arguments.list, arguments.list, session.capabilities)
     if not found.addresses:
         raise UsageError.of("empty", f"{arguments.list} names no account")
-    return Wanted(found.addresses, found.again)
+    return Wanted.of(found.addresses, found.again)
 
 
 def _declared(session: Session, wanted: Wanted) -> dict[Address, Account]:
@@ -148,6 +150,7 @@ class _Import:
         self.names: list[Address] = []
         self.bans: Counter[str] = Counter()
         self.unread: Counter[tuple[str, str]] = Counter()
+        self._unseen: dict[Address, Record] = {}
         self._pending: list[Record] = []
         self._begun = False
 
@@ -168,12 +171,9 @@ class _Import:
             raise
         self.sheet.finish()
 
-    def _known(self) -> list[Record]:
-        """Take what is recorded and was seen; return records to read, empty ones for new accounts.
-
-        Sorted by provider, in the order of their first accounts.
-        """
-        fresh: dict[str, list[Record]] = {name: [] for name in self.wanted.providers}
+    def _known(self) -> list[Address]:
+        """Take what is recorded and was seen; return the accounts to read, provider by provider."""
+        fresh: dict[str, list[Address]] = {name: [] for name in self.wanted.providers}
         addresses = iter(self.wanted.addresses)
         while group := list(islice(addresses, GROUP)):
             known = {record.address: record for record in self.session.store.records(group)}
@@ -182,10 +182,12 @@ class _Import:
                 if record is not None and (seen := _sight(record)):
                     self.already += 1
                     self._take_known(record, seen)
-                else:
-                    fresh[split(where)[0]].append(record or Record(where, {}, banned=False))
+                    continue
+                if record is not None:
+                    self._unseen[where] = record
+                fresh[split(where)[0]].append(where)
             self._save()
-        return [record for records in fresh.values() for record in records]
+        return [where for own in fresh.values() for where in own]
 
     def _take_known(self, record: Record, seen: Observed) -> None:
         account = self.declared.get(record.address)
@@ -193,9 +195,10 @@ class _Import:
         if new != record:
             self._pending.append(new)
 
-    def _read(self, fresh: Sequence[Record]) -> None:
+    def _read(self, fresh: Sequence[Address]) -> None:
         """Read accounts in the vendors' batches, record them in groups, and show how far it is."""
-        names = {split(record.address)[0] for record in fresh}
+        names = {split(where)[0] for where in fresh}
+        records = (self._unseen.get(where) or Record(where, {}, banned=False) for where in fresh)
         fields = ((where, flatten(one.written())) for where, one in self.declared.items())
         pace = Pace(self.console, "import", len(fresh), "account")
         links = self.session.links(
@@ -205,7 +208,7 @@ class _Import:
             report=lambda throttled: pace.say(text.event(throttled) or ""),
         )
         try:
-            for done, (record, seen) in enumerate(read(fresh, links), 1):
+            for done, (record, seen) in enumerate(read(records, links), 1):
                 self._take(record, seen)
                 if len(self._pending) >= GROUP:
                     self._save()

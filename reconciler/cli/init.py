@@ -14,15 +14,15 @@ _SCHEMAS = ".reconciler/schemas"
 _WORKSPACE = f"""\
 # yaml-language-server: $schema={_SCHEMAS}/workspace.schema.json
 version: 1
-workspace: my-im                  # a name for this set of accounts
+workspace: my-im  # a name for this set of accounts
 
 # One entry per vendor app. Its name is the first half of every address (cn-prod/support-bot).
 providers:
   cn-prod:
     type: yunxin
-    region: china                 # or, for a private deployment or the emulator:
+    region: china  # or, for a private deployment or the emulator:
     # endpoint: http://127.0.0.1:8900
-    credentials:                  # references, never secrets: env:NAME, file:PATH
+    credentials:  # references, never secrets: env:NAME, file:PATH
       app_key: env:YUNXIN_APP_KEY
       app_secret: env:YUNXIN_APP_SECRET
 
@@ -39,10 +39,10 @@ on_absent: forget
 
 # How much one plan may do to recorded accounts before somebody has to say the exact number.
 limits:
-  block:   {{count: 20, percent: 10}}
+  block: {{count: 20, percent: 10}}
   unblock: {{count: 20, percent: 10}}
-  forget:  {{count: 20, percent: 10}}
-  update:  {{percent: 30, above: 10}}
+  forget: {{count: 20, percent: 10}}
+  update: {{percent: 30, above: 10}}
 """
 
 _ACCOUNTS = f"""\

@@ -93,11 +93,12 @@ class Open(NamedTuple):
 class Close(NamedTuple):
     """The mapping of all accounts, or the file, ends; `foot` stands behind its last item.
 
-    `end` is the character behind its last token.
+    `end` is the character behind its last token, `line` the comment beside a bracket there.
     """
 
     foot: Lines
     end: int
+    line: str = ""
 
 
 Part: TypeAlias = Item | Open | Close
@@ -225,7 +226,7 @@ class _Walk:
         foot = self.lines(flow=True) if flow else self._foot(max(column, 1))
         self.next()
         at = self.at
-        yield Close((*foot, *filter(None, (self.beside(),))) if flow else foot, at)
+        yield Close(foot, at, self.beside() if flow else "")
 
     def item(self, key: Node | None, head: Lines, *, outer: int) -> Item:
         """Take the value of a key, or of a dash, with the comments about it.

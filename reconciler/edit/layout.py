@@ -25,7 +25,10 @@ from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.edit.texts import fits_brackets, key, quoted, written
 
 WIDTH: Final = 100
-"""Columns of the longest line that holds a mapping or a list; a wide character takes two."""
+"""Columns of the longest line that holds a mapping or a list; a wide character takes two.
+
+A comment beside it counts, too.
+"""
 
 STEP: Final = 2
 """Columns that a level is deeper than the one above it."""
@@ -73,10 +76,13 @@ class Layout:
         inside = empty = anchored = False
         for part in parts:
             if isinstance(part, Close):
-                if inside:
-                    lines += _comments(part.foot, " " * STEP)
-                else:
+                if not inside:
                     foot = part.foot
+                elif empty:
+                    lines[-1:] = [*part.foot, f"{lines[-1]}  {part.line}".rstrip()]
+                else:
+                    line = (part.line,) if part.line else ()
+                    lines += _comments((*part.foot, *line), " " * STEP)
                 inside = False
                 continue
             item = part.item if isinstance(part, Open) else part
@@ -156,8 +162,8 @@ class Layout:
             return [*lines, *inner, f"{first} {self._anchored(value, empty)}{beside}"]
         if not _is_block(path):
             one = self._flow(value, path, rule)
-            if one is not None and width(found := f"{first} {one}") <= WIDTH:
-                return [*lines, f"{found}{beside}"]
+            if one is not None and width(found := f"{first} {one}{beside}") <= WIDTH:
+                return [*lines, found]
         if value.anchor:
             first += f" &{value.anchor}"
         return [*lines, f"{first}{beside}", *self._block(value, indent + STEP, path, rule)]
@@ -185,13 +191,15 @@ class Layout:
             text = self._scalar(value, path, rule, flow=False)
             return [*lines, f"{pad}- {text}".rstrip() + beside]
         one = None if _is_block(path) and value.items else self._flow(value, path, rule)
-        if one is not None and (not value.items or width(f"{pad}- {one}") <= WIDTH):
+        if one is not None and (not value.items or width(f"{pad}- {one}{beside}") <= WIDTH):
             return [*lines, f"{pad}- {one}{beside}"]
+        if item.line:
+            lines.append(f"{pad}{item.line}")
         inner = self._block(value, indent + STEP, path, rule)
         while inner[0].lstrip().startswith("#"):
             lines.append(pad + inner.pop(0).lstrip())
-        if value.anchor or beside:
-            return [*lines, f"{pad}-{f' &{value.anchor}' if value.anchor else ''}{beside}", *inner]
+        if value.anchor:
+            return [*lines, f"{pad}- &{value.anchor}", *inner]
         return [*lines, f"{pad}- {inner[0].lstrip()}", *inner[1:]]
 
     def _ordered(self, value: Node, path: Path) -> Iterable[Item]:

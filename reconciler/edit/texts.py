@@ -25,6 +25,9 @@ _HIDDEN: Final = re.compile(
 )
 """What nobody sees, and what a CI runner would take for a command: these are escaped."""
 
+LONGEST_KEY: Final = 128
+"""Characters of a key without quotes; some readers want them to be found soon."""
+
 _PLAIN: Final = re.compile(BLOCK)
 _PLAIN_IN_FLOW: Final = re.compile(FLOW)
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}")
@@ -51,7 +54,7 @@ def key(text: str, *, flow: bool = False) -> str:
     """Return a text as it is written before a colon."""
     if _PLAIN_KEY.fullmatch(text) and not _RETYPED.fullmatch(text):
         return text
-    return quoted(text) if text.isascii() or len(text) > 128 else written(text, flow=flow)
+    return written(text, flow=flow) if len(text) <= LONGEST_KEY else quoted(text)
 
 
 def fits_brackets(text: str) -> bool:

@@ -150,7 +150,7 @@ def comments(data: bytes) -> Counter[str]:
     found: Counter[str] = Counter()
     for part in parts(data, data.decode(), ""):
         if isinstance(part, Close):
-            found.update(filter(None, part.foot))
+            found.update(filter(None, (*part.foot, part.line)))
         else:
             found.update(_of(part.item if isinstance(part, Open) else part))
     return found
