@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -60,11 +61,11 @@ def run(arguments: Namespace, console: Console) -> int:
     with Session(arguments, console) as session:
         wanted = _wanted(session, arguments)
         declared = _declared(session, wanted)
-        sheet = _sheet(session, wanted, arguments, console)
-        job = _Import(session, wanted, declared, sheet, arguments)
-        with session.lock("import", seconds(arguments.lock_timeout)) as writer:
-            job.carry(writer)
-        return job.end()
+        with closing(_sheet(session, wanted, arguments, console)) as sheet:
+            job = _Import(session, wanted, declared, sheet, arguments)
+            with session.lock("import", seconds(arguments.lock_timeout)) as writer:
+                job.carry(writer)
+            return job.end()
 
 
 def _wanted(session: Session, arguments: Namespace) -> Wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,9 @@ from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
     from reconciler.config.careful import Careful
+
+_MARGIN: Final = re.compile(rb"\n([^\s#][^\n:]{,16})")
+_LONGEST_KEY: Final = 20
 
 MOST: Final = 200
 """Errors, and warnings, that are told; of the others only the number is."""
@@ -127,7 +131,7 @@ def held(
     """
     done = 0
     suffix = PurePosixPath(found.file).suffix
-    if suffix in (".yaml", ".yml"):
+    if suffix in (".yaml", ".yml") and not _goes_on(stream):
         try:
             for account in _fast(text.pieces(stream, found.file), found, judge):
                 done += 1
@@ -146,6 +150,26 @@ def held(
         yield account
     findings.extend(careful.findings)
     others.extend(careful.warnings)
+
+
+def _goes_on(stream: BinaryIO) -> bool:
+    """Tell whether a key stands at the margin behind the accounts, as late defaults would.
+
+    They hold for accounts that the fast way has given away by then.
+    """
+    at_accounts = False
+    before = b"\n"
+    while data := stream.read(text.PIECE):
+        piece = before + data
+        for key in _MARGIN.findall(piece):
+            if at_accounts:
+                stream.seek(0)
+                return True
+            at_accounts = key.strip(b"\"'").startswith(b"accounts")
+        before = piece[-_LONGEST_KEY:]
+        before = before[before.rfind(b"\n") :] if b"\n" in before else b""
+    stream.seek(0)
+    return False
 
 
 def bench(

@@ -57,6 +57,9 @@ class Sheet:
     def finish(self) -> None:
         """Do nothing: the lines are out."""
 
+    def close(self) -> None:
+        """Do nothing: nothing was kept."""
+
 
 class Appendix:
     """Entries that a file gets, or is made of, once all of them are there.
@@ -92,7 +95,7 @@ class Appendix:
         self.ids = {split(account.address)[1] for account in accounts}
         self._old, self._new = _Told(accounts), _Told(())
         self._head, self._tail, self._column = self._cut(start)
-        self._lines: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (it has no name)
+        self._lines: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (see `close`)
 
     @property
     def count(self) -> int:
@@ -126,6 +129,10 @@ class Appendix:
         if self.path.parent.is_relative_to(self._root):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         rewrite(self.path, self._before, self._pieces())
+
+    def close(self) -> None:
+        """Throw away what was not put into the file."""
+        self._lines.close()
 
     def _place(self) -> Path:
         path = self._root / self.name
