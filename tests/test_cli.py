@@ -899,6 +899,8 @@ def test_every_command_has_help(world: World) -> None:
         "drift",
         "refresh",
         "import",
+        "pull",
+        "fmt",
         "state",
         "lock",
         "force-unlock",
