@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from reconciler.config.meaning import Rule, is_typed, rules
 from reconciler.config.nodes import Close, Item, Lines, Node, Open, Part
 from reconciler.config.scalars import Quoted
-from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.edit.texts import fits_brackets, key, quoted, written
 
 WIDTH: Final = 100
@@ -37,18 +37,14 @@ ACCOUNTS: Final = "accounts"
 ENTRIES: Final = frozenset({ACCOUNTS, "providers", "rules"})
 """Keys at the top beneath which each entry is in block style, too."""
 
+LAST: Final = 1000
+"""The place of a key that has none in the order."""
+
 _TOP: Final = ("defaults", ACCOUNTS)
 _ACCOUNT: Final = (
     *("provider", "adopt", "protected", "on_absent", "manage"),
     *("labels", "profile", "configuration", "token", "banned"),
 )
-_SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "manage": ("profile", "configuration"),
-    "profile": (*PROFILE, "custom"),
-    "configuration": tuple(CONFIGURATION),
-    "token": ("from", "generate", "sink", "version"),
-    "banned": ("reason", "ticket", "evidence", *(name for name in BAN if name[0] not in "rt")),
-}
 _DATES: Final = frozenset({"birthday", "until"})
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ][0-9:.]+(?:[Zz]|[-+][0-9:]+))?")
 _KEPT: Final = re.compile(r"(?:&\S+[ \t]+)?([|>]-?)[ \t]*(?:#.*)?")
@@ -162,7 +158,7 @@ class Layout:
             return [*lines, *inner, f"{first} {self._anchored(value, empty)}{beside}"]
         if not _is_block(path):
             one = self._flow(value, path, rule)
-            if one is not None and width(found := f"{first} {one}{beside}") <= WIDTH:
+            if one is not None and _fits(found := f"{first} {one}{beside}"):
                 return [*lines, found]
         if value.anchor:
             first += f" &{value.anchor}"
@@ -191,7 +187,7 @@ class Layout:
             text = self._scalar(value, path, rule, flow=False)
             return [*lines, f"{pad}- {text}".rstrip() + beside]
         one = None if _is_block(path) and value.items else self._flow(value, path, rule)
-        if one is not None and (not value.items or width(f"{pad}- {one}{beside}") <= WIDTH):
+        if one is not None and (not value.items or _fits(f"{pad}- {one}{beside}")):
             return [*lines, f"{pad}- {one}{beside}"]
         if item.line:
             lines.append(f"{pad}{item.line}")
@@ -278,16 +274,25 @@ def node(raw: Any) -> Node:
 
 
 def order(key: str, path: Path) -> int:
-    """Return the place of a key in a mapping that stands at a path from its account."""
-    names = _SECTIONS.get(path[0], ()) if len(path) == 1 else () if path else _ACCOUNT
-    return names.index(key) if key in names else len(names)
+    """Return the place of a key in a mapping that stands at a path from its account.
+
+    Within a section it is the one in the schema; unknown keys come last, as they are written.
+    """
+    return LAST if len(path) > 1 else _places(path[0] if path else "").get(key, LAST)
 
 
-def width(line: str) -> int:
-    """Return how many columns a line takes."""
-    if line.isascii():
-        return len(line)
-    return sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in line)
+@lru_cache(maxsize=64)
+def _places(section: str) -> Mapping[str, int]:
+    account = rules(ACCOUNTS).below(ACCOUNTS).below("")
+    names = account.below(section).fields if section else _ACCOUNT
+    return {name: place for place, name in enumerate(names)}
+
+
+def _fits(line: str) -> bool:
+    """Tell whether a line has at most `WIDTH` columns; a wide character takes two."""
+    if line.isascii() or 2 * len(line) <= WIDTH:
+        return len(line) <= WIDTH
+    return sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in line) <= WIDTH
 
 
 def _is_block(path: Path) -> bool:
