@@ -277,6 +277,9 @@ def test_what_does_not_read_is_told_and_the_rest_is_done(world: World) -> None:
     (world.root / "accounts/out.yaml").symlink_to("/etc/hostname")
     (world.root / "accounts/gone.yaml").symlink_to("nowhere.yaml")
     os.mkfifo(world.root / "accounts/pipe.yaml")
+    # The workspace file may be a link, too, if it stays within.
+    (world.root / "reconciler.yaml").rename(world.root / "shared.yaml")
+    (world.root / "reconciler.yaml").symlink_to("shared.yaml")
     with (world.root / "accounts/big.yaml").open("wb") as big:
         big.truncate((256 << 20) + 1)
     world.write("accounts/good.yaml", "accounts: {g: {}}\n")

@@ -395,6 +395,32 @@ def test_many_that_do_not_exist(world: World) -> None:
     assert world.run("import", "--from", ".reconciler/import-failed.txt").code == 3
 
 
+def test_what_left_the_yaml_is_written_as_it_was(world: World) -> None:
+    """A recorded account that no file declares gets back what is recorded of it, erased data not.
+
+    That is its protection, labels, token and ban record, beside what the vendor holds.
+    """
+    text = (
+        "accounts:\n  a:\n    on_absent: block\n    manage: {configuration: on_create}\n"
+        "    profile: {name: A, sign: ''}\n    token: {from: env:IM_TOKEN_A, version: 2}\n"
+        "    banned: {reason: spam, ticket: TS-1, until: 2099-01-31T00:00:00Z}\n"
+        "  b:\n    profile: {name: B}\n    banned: {reason: secret, evidence: [x], ticket: TS-2}\n"
+        "  c:\n    protected: true\n    labels: {team: x}\n"
+    )
+    world.write("accounts/a.yaml", text)
+    assert world.run("apply", "--auto-approve").code == 0
+    assert world.run("erase", "cn-prod/b", "--auto-approve").code == 0
+    (world.root / "accounts/a.yaml").unlink()
+    ended = world.run("import", "cn-prod/a", "cn-prod/b", "cn-prod/c", "--write", "accounts/b.yaml")
+    assert ended.code == 0, ended.err
+    assert (world.root / "accounts/b.yaml").read_text() == (
+        text.replace("''", '""').replace(
+            "{reason: secret, evidence: [x], ticket: TS-2}", "{ticket: TS-2}"
+        )
+    )
+    assert world.run("plan").last == "No changes. 3 accounts as recorded."
+
+
 # Stopped in the middle
 
 

@@ -58,10 +58,15 @@ def choose(root: Path, paths: Sequence[str], findings: list[Diagnostic]) -> list
 def _workspace(root: Path, findings: list[Diagnostic], *, told: bool) -> Iterator[File]:
     """Yield the workspace file and the YAML files that its globs match; `told`: with findings."""
     files, wrong, empty = find(known := outline(root))
-    yield File(WORKSPACE, Path(known.root) / WORKSPACE, "workspace")
+    real = Path(known.root)
+    target = (real / WORKSPACE).resolve()
+    if target.is_relative_to(real):
+        yield File(WORKSPACE, target, "workspace")
+    else:
+        wrong = [_outside(WORKSPACE), *wrong]
     for found in files:
         if found.file.endswith(YAML):
-            yield File(found.file, (Path(known.root) / found.file).resolve())
+            yield File(found.file, (real / found.file).resolve())
     if told:
         findings.extend(wrong)
         findings.extend(one._replace(severity=Severity.WARNING) for one in empty)
@@ -85,14 +90,17 @@ def _named(
     elif target in known:
         yield known[target]
     elif path.is_symlink() and not target.is_relative_to(root.resolve()):
-        hint = "name the file itself"
-        findings.append(_left("outside", "The link leaves the workspace.", name, hint))
+        findings.append(_outside(name))
     elif not name.endswith(YAML):
         hint = "rows are written by programs, and stay as these write them"
         findings.append(_left("file-kind", "Only YAML has a layout.", name, hint))
     else:
         kind = "workspace" if target.name == WORKSPACE else "accounts"
         yield File(name, target, kind, ours=False)
+
+
+def _outside(name: str) -> Diagnostic:
+    return _left("outside", "The link leaves the workspace.", name, "name the file itself")
 
 
 def _left(id: str, summary: str, name: str, hint: str) -> Diagnostic:

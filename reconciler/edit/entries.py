@@ -17,6 +17,7 @@ from reconciler.diagnostics import Diagnostic, error
 from reconciler.diff import same
 from reconciler.edit.fit import EXTENSION, collect, raw, unsayable
 from reconciler.state import Record
+from reconciler.values import is_erased
 
 BANNED: Final = "banned"
 
@@ -43,7 +44,11 @@ def declare(record: Record, seen: Observed, capabilities: Capabilities, bench: B
     written. `bench` judges the file that it is for; a provider that it does not imply is said.
     """
     name, key = split(record.address)
-    flat = {path: value for path, value in flatten(record.document).items() if at_vendor(path)}
+    flat = {
+        path: value
+        for path, value in flatten(record.document).items()
+        if at_vendor(path) and not is_erased(value)
+    }
     for path, value in _sections(seen).items():
         if path in flat or (value is not None and value != _default(capabilities, path)):
             flat[path] = value
@@ -177,8 +182,13 @@ def _around(record: Record, seen: Observed) -> dict[str, Any]:
     if "on_absent" in document:
         found["on_absent"] = Quoted(document["on_absent"])
     if record.is_banned if seen.banned is None else seen.banned:
-        found[BANNED] = _plain(document.get("ban") or {}) or "true"
+        ban = {name: one for name, one in document.get("ban", {}).items() if not _is_erased(one)}
+        found[BANNED] = _plain(ban) or "true"
     return found
+
+
+def _is_erased(value: Any) -> bool:
+    return any(map(is_erased, value if isinstance(value, list) else [value]))
 
 
 def _plain(value: Any) -> Any:
