@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.cli import import_
+from reconciler.cli import import_, progress
 from reconciler.config.lists import MOST, read
 from reconciler.edit import append
 from reconciler.emulator import Settings, running
@@ -507,6 +511,36 @@ def test_groups_are_recorded_as_they_come(world: World, monkeypatch: pytest.Monk
     assert saved == [230]
     assert world.serial() >= 3
     assert world.run("plan").last == "No changes. 230 accounts as recorded."
+
+
+def test_progress_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off a terminal a line comes every few seconds, on one a bar; stdout has nothing of it."""
+    many(world, 60)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    ended = world.run("import", "--from", "ids.txt")
+    assert re.search(r"^  60 of 60 accounts, \d+/s, 0 s left, 0 failed$", ended.err, re.MULTILINE)
+    assert " of 60 accounts" not in ended.out
+    shutil.rmtree(world.root / ".reconciler")
+    front, back = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-P", "-m", "reconciler", "--chdir", str(world.root)),
+            *("import", "--from", "ids.txt", "--write", "accounts/app.yaml"),
+        ],
+        env={**world.environ, "TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=back,
+        text=True,
+    )
+    out, _ = process.communicate(timeout=60)
+    os.close(back)
+    shown = os.read(front, 1 << 16).decode()
+    os.close(front)
+    assert process.returncode == 0
+    assert "60/60" in shown
+    assert out.endswith(
+        "Import: 60 recorded, 0 failed.\n60 accounts written to accounts/app.yaml.\n"
+    )
 
 
 def test_a_file_that_was_changed_meanwhile_is_left(
