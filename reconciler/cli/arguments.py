@@ -135,8 +135,10 @@ def _fmt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="*", help="files or folders; without any, the workspace"
     )
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 2 if one would")
-    parser.add_argument("--diff", action="store_true", help="change nothing; show what would be")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 2 where fmt would"
+    )
+    parser.add_argument("--diff", action="store_true", help="change nothing; show what fmt would")
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
