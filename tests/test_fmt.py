@@ -183,6 +183,21 @@ def test_the_layout(name: str, before: str, after: str) -> None:
         ("", ""),
         ("\n\n", ""),
         ("# only\n\n\n# this", "# only\n\n# this\n"),
+        ("# one\n{ # two\n}\n# three\n", "# one\n# two\n# three\n"),
+        (
+            "# one\n{ # two\n  accounts: {}, # three\n  # four\n} # five\n# six\n...\n# seven\n",
+            "# one\n# two\naccounts: {}  # three\n# four\n# five\n# six\n# seven\n",
+        ),
+        ("---\n# one\n# two\n", "# one\n# two\n"),
+        (
+            "accounts:\n  a: {banned: {evidence: [[ # one\n], {}]}}\n",
+            "accounts:\n  a:\n    banned:\n      evidence:\n        # one\n        - []\n"
+            "        - {}\n",
+        ),
+        (
+            "accounts:\n  a: {labels: {until: '2027-01-01'}, banned: {until: '2027-01-01'}}\n",
+            'accounts:\n  a:\n    labels: {until: "2027-01-01"}\n    banned: {until: 2027-01-01}\n',
+        ),
         ("accounts:  {} # none", "accounts: {}  # none\n"),
         ("accounts: {\n # none\n}\n", "# none\naccounts: {}\n"),
         ("{accounts: {a: {}}}", "accounts:\n  a: {}\n"),

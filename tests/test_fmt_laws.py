@@ -69,6 +69,20 @@ accounts: {a: {provider: cn, profile: {name: x}}, # one
 
 # five
 """,
+    """\
+# one
+{ # two
+  accounts: {a: {provider: cn, # three
+    banned: {reason: x, evidence: [ # four
+      ]}}
+    # five
+    }, # six
+  # seven
+} # eight
+# nine
+...
+# ten
+""",
 ]
 HARD = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -119,9 +133,19 @@ def test_a_file_says_the_same_in_its_layout(judge, text):
     assert [one[:3] + one[5:] for one in accounts] == [one[:3] + one[5:] for one in again], text
     assert sorted(one.id for one in findings) == sorted(one.id for one in told), text
     assert comments(data) == comments(made.text), text
+    # However a comment is found there, none is longer than its line or begins elsewhere.
+    assert sum(comments(data).values()) <= text.count("#")
     assert tidy(made.text, "a.yaml").text == made.text, text
     thorough = tidy(data, "a.yaml", ours=False)
     assert thorough.text == made.text or thorough.findings[0].id == "foreign-file", text
+
+
+@pytest.mark.parametrize("text", COMMENTED)
+def test_every_comment_is_kept(text):
+    """Whatever finds comments in the text itself finds the same ones in the layout."""
+    made = tidy(text.encode(), "a.yaml").text
+    assert made is not None
+    assert sorted(re.findall(r"# \w+", made.decode())) == sorted(re.findall(r"# \w+", text))
 
 
 @HARD

@@ -111,21 +111,15 @@ def parts(data: bytes, text: str, file: str) -> Iterator[Part]:
     """
     walk = _Walk(data, text, file)
     walk.next()
-    if isinstance(walk.peek(), StreamEndEvent):
-        yield Close(walk.lines(), walk.at)
-        return
-    walk.next()
-    if isinstance(walk.peek(), MappingStartEvent):
-        root = walk.next()
-        flow = _flows(root)
-        while not isinstance(walk.peek(), CollectionEndEvent):
-            key, head = walk.key(flow=flow)
-            first = walk.peek()
-            if key.text == "accounts" and isinstance(first, MappingStartEvent):
-                yield from walk.accounts(key, head)
-            else:
-                yield walk.item(key, head, outer=0)
-    yield Close(walk.lines(), walk.at)
+    if not isinstance(walk.peek(), StreamEndEvent):
+        walk.next()
+    if isinstance(root := walk.peek(), MappingStartEvent):
+        yield from walk.top(flow=_flows(root))
+    foot = walk.lines()
+    while not isinstance(walk.peek(), StreamEndEvent):
+        walk.next()
+        foot += walk.lines()
+    yield Close(foot, walk.at)
 
 
 class _Gap(NamedTuple):
@@ -209,6 +203,20 @@ class _Walk:
         """Take the next key, and the comments before it."""
         head = self.lines(flow=flow)
         return self._scalar(self.next()), head
+
+    def top(self, *, flow: bool) -> Iterator[Part]:
+        """Yield the parts of the top mapping, up to its end."""
+        above = self.lines() if flow else ()
+        self.next()
+        while not isinstance(self.peek(), CollectionEndEvent):
+            key, head = self.key(flow=flow)
+            head, above = (*above, *head), ()
+            if key.text == "accounts" and isinstance(self.peek(), MappingStartEvent):
+                yield from self.accounts(key, head)
+            else:
+                yield self.item(key, head, outer=0)
+        if above:
+            yield Close(above, self.at)
 
     def accounts(self, key: Node, head: Lines) -> Iterator[Part]:
         """Yield the mapping of all accounts in parts; the key was taken."""

@@ -45,7 +45,7 @@ _ACCOUNT: Final = (
     *("provider", "adopt", "protected", "on_absent", "manage"),
     *("labels", "profile", "configuration", "token", "banned"),
 )
-_DATES: Final = frozenset({"birthday", "until"})
+_DATES: Final = frozenset({("profile", "birthday"), ("banned", "until")})
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ][0-9:.]+(?:[Zz]|[-+][0-9:]+))?")
 _KEPT: Final = re.compile(r"(?:&\S+[ \t]+)?([|>]-?)[ \t]*(?:#.*)?")
 
@@ -73,7 +73,7 @@ class Layout:
         for part in parts:
             if isinstance(part, Close):
                 if not inside:
-                    foot = part.foot
+                    foot += part.foot
                 elif empty:
                     lines[-1:] = [*part.foot, f"{lines[-1]}  {part.line}".rstrip()]
                 else:
@@ -186,8 +186,12 @@ class Layout:
                 return [*lines, f"{pad}- {kept[0]}{beside}", *kept[1:]]
             text = self._scalar(value, path, rule, flow=False)
             return [*lines, f"{pad}- {text}".rstrip() + beside]
-        one = None if _is_block(path) and value.items else self._flow(value, path, rule)
-        if one is not None and (not value.items or _fits(f"{pad}- {one}{beside}")):
+        if not value.items:
+            inner = _comments(tuple(filter(None, value.foot)), pad)
+            empty = "{}" if value.kind == "mapping" else "[]"
+            return [*lines, *inner, f"{pad}- {self._anchored(value, empty)}{beside}"]
+        one = None if _is_block(path) else self._flow(value, path, rule)
+        if one is not None and _fits(f"{pad}- {one}{beside}"):
             return [*lines, f"{pad}- {one}{beside}"]
         if item.line:
             lines.append(f"{pad}{item.line}")
@@ -239,7 +243,7 @@ class Layout:
             if value.style:
                 return self._anchored(value, quoted(text))
             return None if flow and not fits_brackets(text) else self._anchored(value, text)
-        if path[-1] in _DATES and _DATE.fullmatch(text):
+        if path[-2:] in _DATES and rule.types is not None and _DATE.fullmatch(text):
             return self._anchored(value, text)
         shown = quoted(text) if is_typed(text, rule) else written(text, flow=flow)
         return self._anchored(value, shown)
