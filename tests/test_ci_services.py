@@ -333,20 +333,25 @@ def test_dockerfile_ships_the_reconciler_alone() -> None:
     assert "runAsUser: 65532" in pod
 
 
-def test_pre_commit_hook_validates_the_whole_workspace(world: World) -> None:
-    """The hook's entry takes no file names, and looks at every kind of account file."""
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
-    assert (hook["language"], hook["pass_filenames"], hook["require_serial"]) == (
-        "python",
-        False,
-        True,
-    )
+def test_pre_commit_hooks_look_at_the_whole_workspace(world: World) -> None:
+    """The hooks take no file names; one validates every kind of account file, one lays YAML out."""
+    hook, layout = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    for one in (hook, layout):
+        assert (one["language"], one["pass_filenames"], one["require_serial"]) == (
+            "python",
+            False,
+            True,
+        )
     for name in ("reconciler.yaml", "accounts/a.yml", "accounts/b.jsonl", "accounts/c.csv"):
         assert re.search(hook["files"], name)
     assert not re.search(hook["files"], "README.md")
     assert shell(world, hook["entry"]).code == 0
     world.accounts("bot-1: {profile: {nmae: One}}")
     assert shell(world, hook["entry"]).code == 1
+    assert shell(world, layout["entry"]).code == 0
+    assert re.search(layout["files"], "accounts/team.yaml")
+    text = (world.root / "accounts/team.yaml").read_text()
+    assert text == "accounts:\n  bot-1:\n    profile: {nmae: One}\n"
 
 
 def test_every_example_is_told_of() -> None:

@@ -77,8 +77,8 @@ LATER = ["state mv", "state rm", "state push", "state restore", "erase"]
 """What takes away or puts back what others look at comes at the very end."""
 APART = {"demo", "emulator", "force-unlock"}
 """The latter two have a test of their own; `demo` is run from the wheel (`test_installed.py`)."""
-SAYS_SO = {"drift": Exit.CHANGES}
-"""What ends with another code than 0 here: somebody was at the console."""
+SAYS_SO = {"drift": Exit.CHANGES, "fmt": Exit.CHANGES}
+"""What ends with another code than 0 here: somebody was at the console, nobody laid files out."""
 
 
 SCENARIOS = """\
@@ -90,7 +90,10 @@ scenarios:
 """
 
 BEFORE: dict[str, Callable[[World], object]] = {
-    "import": lambda world: world.run("state", "rm", "cn-prod/support-bot", "--auto-approve"),
+    "import": lambda world: (
+        world.run("state", "rm", "cn-prod/support-bot", "--auto-approve"),
+        world.write("ids.txt", "cn-prod/support-bot\n"),
+    ),
     "drift": lambda world: world.console("support-bot", enabled=False),
     "state mv": lambda world: world.write("before.json", world.run("state", "pull").out),
     "state rm": lambda world: world.run("state", "restore", "before.json", "--auto-approve"),

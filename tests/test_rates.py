@@ -120,6 +120,41 @@ def test_a_run_keeps_to_its_rate_and_uses_it(
     assert used(heard[UPDATES[vendor]][-count:]) >= 0.95 * rate
 
 
+READS = {
+    "yunxin": ("batch_get", 100),
+    "commsease": ("get_uinfos", 200),
+    "tencent": ("getnospeaking", 1),
+}
+"""The API that tells of accounts at each vendor's own pace, and of how many at once."""
+
+
+@pytest.mark.parametrize("vendor", WORLDS)
+def test_an_import_keeps_to_its_rate_and_uses_it(
+    vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many accounts a call tells of, an import hears them at 95 % of the rate or more."""
+    rate, (api, batch) = 10, READS[vendor]
+    fake = FakeClock()
+    monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
+    clock = VendorClock(lambda: fake.time, lambda: fake.time)
+    with running(Settings(rate=rate), clock=clock) as endpoint:
+        world = WORLDS[vendor](tmp_path, endpoint)
+        path = world.root / "reconciler.yaml"
+        pace = f"    rate: {rate}\n    concurrency: 1\n"
+        path.write_text(path.read_text().replace("    rate: 2000\n", pace))
+        ids = [f"u{n}" for n in range(22 * batch)]
+        app = "tencent/1400000000" if vendor == "tencent" else "yunxin/demo-app-key"
+        body = {"accounts": [{"account_id": one} for one in ids]}
+        world.control(f"accounts/{app}", body, "PUT")
+        world.write("ids.txt", "\n".join(ids))
+        ended = world.run("import", "--from", "ids.txt", "--write", "accounts/app.yaml")
+        heard = arrivals(world)
+    assert ended.code == 0, ended.err
+    assert {name for name, times in heard.items() if fullest(times) > rate} == set()
+    assert len(heard[api]) == 22
+    assert used(heard[api]) >= 0.95 * rate
+
+
 def test_two_entries_of_one_app_share_its_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,16 @@ def _init(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _fmt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="files or folders; without any, the workspace"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 2 where fmt would"
+    )
+    parser.add_argument("--diff", action="store_true", help="change nothing; show what fmt would")
+
+
 def _validate(parser: argparse.ArgumentParser) -> None:
     _formats(parser, _FINDINGS)
 
@@ -277,7 +287,17 @@ def _refresh(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("addresses", metavar="ADDR", nargs="+", help="provider/account-id")
+    add = parser.add_argument
+    add("addresses", metavar="ADDR", nargs="*", help="provider/account-id")
+    add("--from", metavar="FILE", dest="list", help="a list: .txt, .csv or .jsonl")
+    add("--write", metavar="FILE", help="write their YAML into this file, or add it there")
+    add(
+        "--policy",
+        choices=("adopt", "must-match"),
+        default="adopt",
+        help="of what the YAML declares record what is there (adopt, the default), or only "
+        "accounts that are as it says (must-match)",
+    )
     _lock_timeout(parser)
 
 
@@ -293,6 +313,11 @@ def _part(
     return parts.add_parser(
         name, help=purpose, description=purpose, formatter_class=_layout, epilog=epilog
     )
+
+
+def _pull(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="change the files; else only show it")
+    _targets(parser)
 
 
 def _state(parser: argparse.ArgumentParser) -> None:
@@ -421,12 +446,14 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "init": _init,
     "validate": _validate,
+    "fmt": _fmt,
     "plan": _plan,
     "show": _show,
     "apply": _apply,
     "drift": _drift,
     "refresh": _refresh,
     "import": _import,
+    "pull": _pull,
     "state": _state,
     "test": _test,
     "expire": _expire,
@@ -456,6 +483,11 @@ _TEXTS = {
         "validate --json",
         "exit codes: 0 valid · 1 not valid · 4 no account, or none for a glob · 64 wrong usage",
     ),
+    "fmt": (
+        "lay account files and reconciler.yaml out in the one way, comments kept",
+        "fmt --check",
+        "exit codes: 0 done · 1 a file does not read · 2 not laid out (--check) · 64 wrong usage",
+    ),
     "plan": (
         "show what apply would do, offline unless --refresh",
         "plan --out plan.json",
@@ -479,10 +511,16 @@ _TEXTS = {
         "exit codes: 0 done · 1 error · 5 locked · 6 another app · 64 wrong usage",
     ),
     "import": (
-        "record accounts that exist at a vendor; changes nothing there",
-        "import cn-prod/support-bot",
-        "exit codes: 0 done · 1 error · 3 some were not recorded · 5 locked · 6 another app"
-        "\n            64 wrong usage",
+        "record accounts that exist at a vendor and write their YAML; changes nothing there",
+        "import --from ids.txt --write accounts/app.yaml",
+        "exit codes: 0 done · 1 error · 3 some accounts were not recorded · 5 locked\n"
+        "            64 wrong usage · 130 interrupted; the same command goes on",
+    ),
+    "pull": (
+        "turn recorded drift into edits of the YAML, comments kept; shows them unless --write",
+        "pull --write",
+        "exit codes: 0 done, or nothing to do · 1 nothing could be pulled · 3 some was left, as "
+        "told\n            64 wrong usage",
     ),
     "state": (
         "look at recorded state and its history, and mend it",

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple
 
@@ -100,6 +101,33 @@ def _unclear(found: Found) -> Diagnostic | None:
 
 def _section(glob: Glob) -> str:
     return "accounts_from" if glob.bans else "accounts"
+
+
+def would_find(workspace: Workspace, file: str) -> Found | None:
+    """Return how a file of this name would be found, None if no glob matches it."""
+    path = PurePosixPath(file)
+    globs = tuple(
+        glob for glob in workspace.accounts if _matches(path, PurePosixPath(glob.pattern).parts)
+    )
+    if not globs or file == WORKSPACE or path.suffix not in SUFFIXES:
+        return None
+    return Found(file, globs)
+
+
+def _matches(path: PurePosixPath, parts: tuple[str, ...]) -> bool:
+    """Tell whether a glob takes a path, the way `Path.glob` does."""
+    hidden = any(part.startswith(".") for part in parts)
+    if not hidden and any(part.startswith(".") for part in path.parts):
+        return False
+
+    def takes(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] == "**":
+            return any(takes(names[n:], wanted[1:]) for n in range(len(names)))
+        return bool(names) and fnmatchcase(names[0], wanted[0]) and takes(names[1:], wanted[1:])
+
+    return takes(path.parts, parts)
 
 
 def _match(root: Path, pattern: str) -> Iterator[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from reconciler.accounts import Account, Address
 from reconciler.capabilities import Capabilities
 from reconciler.config import lines, text
 from reconciler.config.defaults import beneath, over
 from reconciler.config.files import Found, Unreadable, find, opened
-from reconciler.config.judge import Judge
+from reconciler.config.judge import Bench, Judge
 from reconciler.config.quick import Doubt, doubt
 from reconciler.config.told import KEPT, MOST, Told
 from reconciler.config.twins import Twins
@@ -24,6 +25,9 @@ from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
     from reconciler.config.careful import Careful
+
+_MARGIN: Final = re.compile(rb"\n([^\s#][^\n:]{,16})")
+_LONGEST_KEY: Final = 20
 
 
 def desired(
@@ -115,32 +119,74 @@ class _Seen:
 
 
 def _file(root: Path, found: Found, judge: Judge, findings: list[Diagnostic]) -> Iterator[Account]:
-    """Yield the accounts of one file: the fast way as far as it goes, else the careful one."""
-    done = 0
+    """Yield the accounts of one file."""
     try:
         with opened(root / found.file, found.file) as stream:
-            kind = "bans" if found.bans else PurePosixPath(found.file).suffix
-            if kind in (".yaml", ".yml"):
-                try:
-                    for account in _fast(text.pieces(stream, found.file), found, judge):
-                        done += 1
-                        yield account
-                    return
-                except (lines.Unusual, Doubt, text.Unfit):
-                    stream.seek(0)
-            from reconciler.config.careful import Careful
-
-            careful = Careful(judge, found)
-            for account in _carefully(careful, kind, stream):
-                # The fast way had these already, in the same order.
-                if done:
-                    done -= 1
-                    continue
-                yield account
-            findings += careful.findings
-            findings += careful.warnings
+            yield from held(stream, found, judge, findings)
     except Unreadable as wrong:
         findings.append(wrong.finding)
+
+
+def held(
+    stream: BinaryIO, found: Found, judge: Judge, findings: list[Diagnostic]
+) -> Iterator[Account]:
+    """Yield the accounts that a file holds: the fast way as far as it goes, else the careful one.
+
+    What is wrong, and what only warns, is appended to `findings`.
+    """
+    done = 0
+    kind = "bans" if found.bans else PurePosixPath(found.file).suffix
+    if kind in (".yaml", ".yml") and not _goes_on(stream):
+        try:
+            for account in _fast(text.pieces(stream, found.file), found, judge):
+                done += 1
+                yield account
+            return
+        except (lines.Unusual, Doubt, text.Unfit):
+            stream.seek(0)
+    from reconciler.config.careful import Careful
+
+    careful = Careful(judge, found)
+    for account in _carefully(careful, kind, stream):
+        # The fast way had these already, in the same order.
+        if done:
+            done -= 1
+            continue
+        yield account
+    findings += careful.findings
+    findings += careful.warnings
+
+
+def _goes_on(stream: BinaryIO) -> bool:
+    """Tell whether a key stands at the margin behind the accounts, as late defaults would.
+
+    They hold for accounts that the fast way has given away by then.
+    """
+    at_accounts = False
+    before = b"\n"
+    while data := stream.read(text.PIECE):
+        piece = before + data
+        for key in _MARGIN.findall(piece):
+            if at_accounts:
+                stream.seek(0)
+                return True
+            at_accounts = key.strip(b"\"'").startswith(b"accounts")
+        before = piece[-_LONGEST_KEY:]
+        before = before[before.rfind(b"\n") :] if b"\n" in before else b""
+    stream.seek(0)
+    return False
+
+
+def bench(
+    stream: BinaryIO, found: Found, judge: Judge, findings: list[Diagnostic]
+) -> tuple[Bench, list[Account]]:
+    """Return what judges more accounts of a YAML file, and those that it holds already."""
+    from reconciler.config.careful import Careful
+
+    careful = Careful(judge, found)
+    made = list(careful.yaml(stream))
+    findings.extend(careful.findings)
+    return careful.bench, made
 
 
 def _carefully(careful: Careful, kind: str, stream: BinaryIO) -> Iterator[Account]:

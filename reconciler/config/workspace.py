@@ -87,7 +87,7 @@ _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|[?&]password=", re.IGNORECASE)
 def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Workspace:
     """Read the workspace beneath `root`; raises ConfigError with all findings."""
     findings: list[Diagnostic] = []
-    built = _read(root, findings)
+    built = read(root, findings)
     wrong: set[Path_] = set()
 
     def tell(path: Path_, id: str, summary: str, hint: str = "", detail: str = "") -> None:
@@ -111,8 +111,8 @@ def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Work
     return workspace
 
 
-def _read(root: Path, findings: list[Diagnostic]) -> Built:
-    """Return the whole file with its places. Raises ConfigError where it cannot be read."""
+def read(root: Path, findings: list[Diagnostic]) -> Built:
+    """Return the whole workspace file with its places. Raises ConfigError if it cannot be read."""
     path = root / WORKSPACE
     if not path.exists() and not path.is_symlink():
         raise ConfigError.of(
