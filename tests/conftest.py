@@ -1,4 +1,4 @@
-"""What tests share explains its failed assertions, whichever test imports it first."""
+"""What every test may use, whichever imports it first."""
 
 from __future__ import annotations
 
@@ -7,3 +7,7 @@ import pytest
 pytest.register_assert_rewrite(
     "tests.forks", "tests.scene", "spoilt_workspace", "store_postgres", "store_sqlite"
 )
+
+from tests.shared_emulator import endpoint  # noqa: E402
+
+__all__ = ["endpoint"]

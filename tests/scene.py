@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.emulator.log import Entry, Log
 from tests.forks import Child, Forks
+from tests.shared_emulator import emulating
 from tests.world import World
 
 TAG = "Tag_Profile_Custom_Blocked"
@@ -383,7 +383,7 @@ def staged(
 
     patch.setattr(Log, "add", added)
     try:
-        with running(Settings(rate=0)) as endpoint:
+        with emulating() as endpoint:
             scene = Scene(root, endpoint, speaks=VENDORS[vendor], forks=forks)
             watchers.append(scene.received)
             if not empty:

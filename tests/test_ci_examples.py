@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.github_runner import Hub, Run
 from tests.warm_cli import warm
 from tests.world import World
@@ -72,24 +71,23 @@ def reconciler() -> Iterator[str]:
 
 
 @pytest.fixture
-def story(tmp_path: Path, reconciler: str) -> Iterator[Story]:
+def story(tmp_path: Path, reconciler: str, endpoint: str) -> Story:
     """Two bots that were applied, and a snapshot of them that was published."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place = tmp_path / "state"
-        world.workspace(STATE.format(place=place))
-        file = world.root / "reconciler.yaml"
-        names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
-        for old, new in names.items():
-            file.write_text(file.read_text().replace(old, new))
-        world.environ |= SECRETS
-        world.accounts(BOTS)
-        assert world.run("apply", "--auto-approve").code == 0
-        hub = Hub(tmp_path / "hub", world.root, SECRETS, reconciler)
-        snapshot = tmp_path / "snapshot.json"
-        snapshot.write_text(world.run("state", "pull", "--redact").out)
-        hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
-        yield Story(hub, world, place)
+    world = World(tmp_path / "repo", endpoint)
+    place = tmp_path / "state"
+    world.workspace(STATE.format(place=place))
+    file = world.root / "reconciler.yaml"
+    names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
+    for old, new in names.items():
+        file.write_text(file.read_text().replace(old, new))
+    world.environ |= SECRETS
+    world.accounts(BOTS)
+    assert world.run("apply", "--auto-approve").code == 0
+    hub = Hub(tmp_path / "hub", world.root, SECRETS, reconciler)
+    snapshot = tmp_path / "snapshot.json"
+    snapshot.write_text(world.run("state", "pull", "--redact").out)
+    hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
+    return Story(hub, world, place)
 
 
 def fingerprint(text: str) -> str:

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 import tests.state_server as state_server
-from reconciler.emulator import Settings, running
 from tests.github_runner import ROOT, program
 from tests.warm_cli import warm
 from tests.world import Result, World
@@ -42,15 +41,14 @@ def reconciler() -> Iterator[str]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, reconciler: str) -> Iterator[World]:
+def world(tmp_path: Path, reconciler: str, endpoint: str) -> World:
     """A workspace whose state is in a folder that stands for a bucket, with one account to make."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
-        world.accounts("bot-1: {profile: {name: One}}")
-        program(tmp_path / "reconciler", reconciler)
-        world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
-        yield world
+    world = World(tmp_path / "repo", endpoint)
+    place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
+    world.accounts("bot-1: {profile: {name: One}}")
+    program(tmp_path / "reconciler", reconciler)
+    world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
+    return world
 
 
 def place(world: World, state: str) -> None:

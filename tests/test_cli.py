@@ -8,14 +8,12 @@ import pickle
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 TWO = """
@@ -27,10 +25,9 @@ bob:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield World(tmp_path, endpoint)
+    return World(tmp_path, endpoint)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from core_accounts import record
 
 from reconciler.accounts import Observed
 from reconciler.diff import diff, same
-from reconciler.emulator import Settings, running
 from reconciler.erasure import Erasure
 from reconciler.state import Record
 from reconciler.stores.sqlite import SqliteStore
@@ -47,12 +45,11 @@ ALICE = "alice:\n  profile: {name: Alice}\n"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace whose bob was created, changed, read and banned; alice is somebody else."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        _live(world)
-        yield world
+    world = World(tmp_path, endpoint)
+    _live(world)
+    return world
 
 
 def _live(world: World) -> None:
@@ -265,21 +262,20 @@ class TestErase:
         world.run("erase", "cn-prod/bob", "--auto-approve")
         assert world.run("apply", file).code == 6
 
-    def test_in_objects_as_in_a_file(self, tmp_path: Path):
+    def test_in_objects_as_in_a_file(self, tmp_path: Path, endpoint: str):
         """State in object storage is rewritten whole, and its steps with it."""
-        with running(Settings(rate=0)) as endpoint:
-            world = World(tmp_path / "ws", endpoint)
-            objects = tmp_path / "objects"
-            world.workspace(f"state: {{backend: object, url: {objects.as_uri()}}}")
-            _live(world)
-            assert found(objects) == set(SECRETS)
-            told = world.run("erase", "cn-prod/bob", "--auto-approve")
-            assert told.code == 0, told.err
-            assert "earlier versions of the objects" in told.out
-            assert found(tmp_path / "objects") == set()
-            assert found(world.root / ".reconciler") == set()
-            assert world.run("plan").last == "No changes. 2 accounts as recorded."
-            assert world.run("state", "verify").code == 0
+        world = World(tmp_path / "ws", endpoint)
+        objects = tmp_path / "objects"
+        world.workspace(f"state: {{backend: object, url: {objects.as_uri()}}}")
+        _live(world)
+        assert found(objects) == set(SECRETS)
+        told = world.run("erase", "cn-prod/bob", "--auto-approve")
+        assert told.code == 0, told.err
+        assert "earlier versions of the objects" in told.out
+        assert found(tmp_path / "objects") == set()
+        assert found(world.root / ".reconciler") == set()
+        assert world.run("plan").last == "No changes. 2 accounts as recorded."
+        assert world.run("state", "verify").code == 0
 
 
 class TestErasure:

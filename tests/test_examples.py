@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Iterator[World]:
+def example(tmp_path: Path, endpoint: str) -> World:
     """The Yunxin example in a folder of its own, pointed at an emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "example", endpoint)
-        shutil.copytree(ROOT / "examples/yunxin", world.root, dirs_exist_ok=True)
-        file = world.root / "reconciler.yaml"
-        world.write("reconciler.yaml", file.read_text().replace("http://127.0.0.1:8900", endpoint))
-        world.environ |= {
-            "YUNXIN_APP_KEY": "demo-app-key",
-            "YUNXIN_APP_SECRET": "demo-app-secret",
-            "IM_TOKEN_SUPPORT": "a-login-token",
-        }
-        yield world
+    world = World(tmp_path / "example", endpoint)
+    shutil.copytree(ROOT / "examples/yunxin", world.root, dirs_exist_ok=True)
+    file = world.root / "reconciler.yaml"
+    world.write("reconciler.yaml", file.read_text().replace("http://127.0.0.1:8900", endpoint))
+    world.environ |= {
+        "YUNXIN_APP_KEY": "demo-app-key",
+        "YUNXIN_APP_SECRET": "demo-app-secret",
+        "IM_TOKEN_SUPPORT": "a-login-token",
+    }
+    return world
 
 
 def test_example_validates_plans_and_applies(example: World) -> None:

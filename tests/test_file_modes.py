@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.errors import ConfigError
 from reconciler.files import private_folder, replace_private, write_private
 from tests.canaries import HOLD, Relay, echo, relayed
@@ -68,9 +67,9 @@ def _cores() -> Iterator[None]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Modes, Relay]]:
+def place(tmp_path: Path, endpoint: str) -> Iterator[tuple[Modes, Relay]]:
     """A workspace whose vendor is behind a relay."""
-    with running(Settings(rate=0)) as upstream, relayed(upstream) as relay:
+    with relayed(endpoint) as relay:
         world = Modes(tmp_path, relay.endpoint)
         world.accounts(ACCOUNTS)
         yield world, relay
@@ -143,6 +142,7 @@ KILLED = """\
 import os, signal, sys
 from pathlib import Path
 from reconciler import files
+from tests.shared_emulator import emulating
 files.os.rename = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 files.write_private(Path(sys.argv[1]), [b"half"])
 """

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.canaries import Relay, relayed, seen
 from tests.transport_faults import Server, certificate
 from tests.transport_faults import http as answers
@@ -80,11 +79,11 @@ class Checkout(World):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Checkout, Relay]]:
+def place(tmp_path: Path, endpoint: str) -> Iterator[tuple[Checkout, Relay]]:
     """A checkout whose vendor is behind a relay."""
     root = tmp_path / "checkout"
     root.mkdir()
-    with running(Settings(rate=0)) as upstream, relayed(upstream) as relay:
+    with relayed(endpoint) as relay:
         yield Checkout(root, relay.endpoint), relay
 
 

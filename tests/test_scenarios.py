@@ -23,7 +23,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from reconciler.emulator import Settings, running, tencent
+from reconciler.emulator import tencent
 from reconciler.emulator.tencent_fields import Refusal
 from reconciler.transport import Clock, Transport
 from tests.test_provider_commsease_cli import Classic
@@ -260,22 +260,23 @@ def told(step: Mapping[str, Any], vendor: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_scenario(name: str, vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenario(
+    name: str, vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
     """A scenario is planned, applied and held as it says, and then nothing is left to do."""
     scenario = yaml.safe_load(SCENARIOS[name].read_text(encoding="utf-8"))
     assert scenario.keys() <= {"about", "unsupported", "steps"}
-    with running(Settings(rate=0)) as endpoint:
-        speaks = VENDORS[vendor]
-        stage = Stage(speaks, speaks.world(tmp_path, endpoint), monkeypatch)
-        if lacking := scenario.get("unsupported", {}).get(vendor):
-            stage.world.accounts(scenario["steps"][0]["accounts"])
-            refused = stage.world.run("validate", "--json")
-            assert refused.code == stage.world.run("plan").code == 1
-            assert lacking in str(refused.json["diagnostics"])
-            assert stage.registered() == {}
-            return
-        for step in scenario["steps"]:
-            stage.play(told(step, vendor))
+    speaks = VENDORS[vendor]
+    stage = Stage(speaks, speaks.world(tmp_path, endpoint), monkeypatch)
+    if lacking := scenario.get("unsupported", {}).get(vendor):
+        stage.world.accounts(scenario["steps"][0]["accounts"])
+        refused = stage.world.run("validate", "--json")
+        assert refused.code == stage.world.run("plan").code == 1
+        assert lacking in str(refused.json["diagnostics"])
+        assert stage.registered() == {}
+        return
+    for step in scenario["steps"]:
+        stage.play(told(step, vendor))
 
 
 def test_there_are_scenarios() -> None:

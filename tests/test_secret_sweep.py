@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from reconciler.emulator import Settings
 from reconciler.errors import SecretError
 from reconciler.secrets import Resolver
 from reconciler.values import Reference
 from reconciler.workspace import SecretSettings
 from tests.canaries import DRIVER, HOLD, Relay, contents, disguises, echo, of_process, relayed, seen
+from tests.shared_emulator import emulating
 from tests.world import World
 
 APP_SECRET = 'Net"ease\\secret/+ 密=0'
@@ -209,7 +210,7 @@ class Sweep(World):
 def place(tmp_path: Path) -> Iterator[tuple[Sweep, Relay]]:
     """A workspace whose vendors are behind a relay."""
     settings = Settings(rate=0, app_secret=APP_SECRET, secret_key=SECRET_KEY)
-    with running(settings) as upstream, relayed(upstream) as relay:
+    with emulating(settings) as upstream, relayed(upstream) as relay:
         yield Sweep(tmp_path, relay.endpoint), relay
 
 

@@ -22,7 +22,6 @@ from store_conformance_journal import JournalConformance  # noqa: E402
 from store_conformance_lock import LockConformance  # noqa: E402
 from store_http import Claiming, die_with_lock, fill, opening, remote, until, write  # noqa: E402
 
-from reconciler.emulator import Settings, running  # noqa: E402
 from reconciler.errors import ConfigError, Locked, StateError  # noqa: E402
 from reconciler.snapshot import decode  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
@@ -323,15 +322,14 @@ def test_a_proxy_is_not_picked_up(filled, opens, monkeypatch):
 
 
 @pytest.fixture
-def world(tmp_path, server):
+def world(tmp_path, server, endpoint):
     """A workspace whose state is on the server, and whose vendor is the emulator."""
     server.clock = time.time
-    with running(Settings(rate=0)) as endpoint:
-        made = World(tmp_path / "first", endpoint)
-        made.environ["STATE_PASSWORD"] = PASSWORD
-        state = {"backend": "http", "username": USER, "password": "env:STATE_PASSWORD"}
-        made.workspace(f"state: {json.dumps({**state, **server.options})}")
-        yield made
+    made = World(tmp_path / "first", endpoint)
+    made.environ["STATE_PASSWORD"] = PASSWORD
+    state = {"backend": "http", "username": USER, "password": "env:STATE_PASSWORD"}
+    made.workspace(f"state: {json.dumps({**state, **server.options})}")
+    return made
 
 
 def elsewhere(world, tmp_path):

@@ -31,7 +31,6 @@ from store_conformance_lock import LockConformance  # noqa: E402
 from store_http import until  # noqa: E402
 from store_object import die_with_lock, fill, made, race, write  # noqa: E402
 
-from reconciler.emulator import Settings, running  # noqa: E402
 from reconciler.errors import ConfigError, Locked  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
 from reconciler.stores.object import objects  # noqa: E402
@@ -370,12 +369,11 @@ def test_conditions_of_each_cloud():
 
 
 @pytest.fixture
-def world(tmp_path, folder):
+def world(tmp_path, folder, endpoint):
     """A workspace whose state is a folder of objects, and whose vendor is the emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        made_ = World(tmp_path / "first", endpoint)
-        made_.workspace(f"state: {{backend: object, url: {folder.as_uri()}}}")
-        yield made_
+    made_ = World(tmp_path / "first", endpoint)
+    made_.workspace(f"state: {{backend: object, url: {folder.as_uri()}}}")
+    return made_
 
 
 def elsewhere(world, tmp_path):

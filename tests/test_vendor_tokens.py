@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from reconciler.conversation import (
     Verdict,
 )
 from reconciler.diagnostics import error
-from reconciler.emulator import Settings, running
 from reconciler.errors import SecretError
 from reconciler.providers import commsease, yunxin
 from reconciler.secrets import Resolver
@@ -70,10 +68,9 @@ class Classic(Both):
 
 
 @pytest.fixture(params=[Both, Classic], ids=["yunxin", "commsease"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Both]:
+def world(request: pytest.FixtureRequest, tmp_path: Path, endpoint: str) -> Both:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield request.param(tmp_path, endpoint)
+    return request.param(tmp_path, endpoint)
 
 
 def test_a_new_account_brings_its_token(world: Both) -> None:
