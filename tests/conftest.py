@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.forks", "tests.scene", "spoilt_workspace", "store_postgres", "store_sqlite"
+    "tests",
+    "spoilt_workspace",
+    *("store_conformance", "store_conformance_journal", "store_conformance_lock"),
+    *("store_http", "store_object", "store_postgres", "store_sqlite"),
 )
 
+from tests.forks import forking  # noqa: E402
+from tests.postgres_server import NoServer, serving  # noqa: E402
 from tests.shared_emulator import endpoint  # noqa: E402
 
 __all__ = ["endpoint"]
+
+
+def pytest_configure() -> None:
+    """Keep the tests' files in memory where there is room: each commit waits for its disk."""
+    memory = "/dev/shm"
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK):
+        return
+    if shutil.disk_usage(memory).free > 2 << 30:
+        os.environ["TMPDIR"], tempfile.tempdir = memory, None
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a PostgreSQL server, without a database."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(serving())
+        except NoServer as why:
+            pytest.skip(str(why))
+        yield f"host={folder} user=postgres"
+
+
+def pytest_runtest_teardown() -> None:
+    """End the processes that a test left running."""
+    if forking.cache_info().currsize:
+        forking().sweep()

@@ -22,6 +22,7 @@ from reconciler.errors import SecretError
 from reconciler.providers import commsease, yunxin
 from reconciler.secrets import Resolver
 from reconciler.values import Reference
+from tests.forks import until
 from tests.world import WORKSPACE, World
 
 BOT = """
@@ -157,10 +158,8 @@ def test_a_registration_settled_by_a_later_run_claims_no_token(world: Both) -> N
     world.accounts(BOT)
     world.faults({"match": {"api": "create"}, "fault": "hang", "executed": True, "seconds": 30})
     process = world.start("apply", "--auto-approve")
-    while not world.calls("create"):
-        pass
+    until(lambda: world.calls("create"))
     process.kill()
-    process.communicate()
 
     planned = world.run("plan", "--json").json
     ended = world.run("apply", "--auto-approve")
