@@ -715,17 +715,14 @@ def test_history(applied: World) -> None:
 
 def test_held_lock(applied: World) -> None:
     """A second run is exit 5 and names the holder, whose lock opens only with its exact id."""
-    applied.faults({"match": {"api": "profile_update"}, "fault": "slow", "seconds": 5})
     applied.accounts(TWO.replace("Bob", "Bobby"))
-    first = applied.start("apply", "--auto-approve")
-    try:
-        until(lambda: applied.run("lock", "status", "--json").json["held"])
-        held = applied.run("lock", "status", "--json").json
-        second = applied.run("apply", "--auto-approve")
-        wrong = applied.run("force-unlock", "not-the-id", "--auto-approve")
-        right = applied.run("force-unlock", held["id"], "--auto-approve")
-    finally:
-        ended = first.wait()
+    first = applied.start("apply", "--auto-approve", point="C8 sent", then="wait")
+    first.reached()
+    held = applied.run("lock", "status", "--json").json
+    second = applied.run("apply", "--auto-approve")
+    wrong = applied.run("force-unlock", "not-the-id", "--auto-approve")
+    right = applied.run("force-unlock", held["id"], "--auto-approve")
+    first.go()
 
     assert held["pid"] == first.pid
     assert held["operation"] == "apply"
@@ -734,7 +731,7 @@ def test_held_lock(applied: World) -> None:
     assert wrong.code in (1, 5)
     assert right.code == 0
     # The first run lost its lock: what it did is in doubt, and the next run settles it.
-    assert ended == 5, first.out + first.err
+    assert first.wait() == 5, first.out + first.err
     assert applied.run("apply", "--auto-approve").code == 0
     assert applied.vendor("bob")["profile"]["name"] == "Bobby"
     assert applied.run("lock", "status", "--json").json["held"] is False

@@ -38,10 +38,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten what a person would wait for: deadlines, backoff, pauses and a busy disk."""
+    """Shorten what a person would wait for: deadlines, pauses and a busy disk."""
     penalize = Pacer.penalize
     monkeypatch.setitem(transport.Transport.__init__.__kwdefaults__, "deadline", 0.5)
-    monkeypatch.setattr(transport, "_BACKOFF", 0.001)
     monkeypatch.setattr(Pacer, "penalize", lambda pacer, api, _: penalize(pacer, api, 0.001))
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
 

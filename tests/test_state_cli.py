@@ -207,9 +207,8 @@ class TestBackups:
         applied(world, "Alicia")
         assert all(NAME.fullmatch(path.name) for path in kept(world))
 
-    def test_in_doubt_is_backed_up_before_it_is_settled(self, world: World, monkeypatch):
+    def test_in_doubt_is_backed_up_before_it_is_settled(self, world: World):
         """Settling changes records too, so the backup comes before."""
-        monkeypatch.setattr("reconciler.transport._BACKOFF", 0.01)
         world.accounts("alice: {profile: {name: Other}}\nbob: {profile: {name: Bob}}")
         world.faults({"match": {}, "fault": "close", "times": None})
         assert "1 in doubt." in world.run("apply", "--auto-approve").out

@@ -11,7 +11,10 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from reconciler import transport
+from reconciler.cli import run
 from tests.forks import Child, forking
 
 WORKSPACE = """\
@@ -88,16 +91,15 @@ class World:
         self.write(f"accounts/{name}.yaml", f"accounts:\n{body}")
 
     def run(self, *words: str, stdin: str | None = None) -> Result:
-        """Run a command in this process, as the entry point would."""
-        from reconciler.cli import run
-
+        """Run a command in this process, as the entry point would, but trying again soon."""
         out, err = io.StringIO(), io.StringIO()
-        before, sys.stdin = sys.stdin, io.StringIO(stdin or "")
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = run(["--chdir", str(self.root), *words], self.environ)
-        finally:
-            sys.stdin = before
+        with (
+            patch.object(sys, "stdin", io.StringIO(stdin or "")),
+            patch.object(transport, "_BACKOFF", 0.01),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run(["--chdir", str(self.root), *words], self.environ)
         return Result(int(code), out.getvalue(), err.getvalue())
 
     def start(self, *words: str, **how: Any) -> Child:
