@@ -218,6 +218,7 @@ def _bend(order: dict[str, Any]) -> None:
     if "failing" in order:
         defaults["connect"] = _failing(order)
     sqlite_file.BUSY_SECONDS = order.get("busy", sqlite_file.BUSY_SECONDS)  # type: ignore[misc]
+    transport._BACKOFF = 0.01  # type: ignore[misc]
     transport._GRACE = order.get("grace", transport._GRACE)  # type: ignore[misc]
     if limit := order.get("limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
