@@ -1,44 +1,86 @@
-"""A process that uses a store as it is told on its command line: to be killed, stopped or raced."""
+"""Processes that use a store as they are told: to be killed, stopped or raced."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 
-from store_conformance import holder, intent, record, run
+from store_conformance import Clock, holder, intent, record, run
 
 from reconciler.errors import Locked
 from reconciler.state import Settlement, Status
+from reconciler.stores.remote import RemoteStore
 from reconciler.stores.sqlite import SqliteStore
+from tests.forks import forking
 
 
-def opened(place, lease):
-    """Open the file at `place`; or, where it has two lines, the database at the second."""
-    root, _, database = place.partition("\n")
-    if not database:
-        return SqliteStore(Path(place), "ws", lease=lease)
-    from reconciler.stores.postgres import postgres_store
+def child(what, place, *more, lease=60.0):
+    """Start a function of this module on the state at `place`, as `opened` knows it."""
+    words = ("sqlite", str(place)) if isinstance(place, Path) else place
+    return forking().start(run=f"store_child:{what}", args=[(*words, lease), *more])
 
-    return postgres_store(database, "reconciler", Path(root), "ws", lease=lease)
+
+def turns(children):
+    """Wait for racers; return their turns in order, no two at a time and each under its fence."""
+    found = []
+    for one in children:
+        assert one.wait() == 0, one.err
+        found += [line.split() for line in one.out.splitlines()]
+    found = sorted(
+        (int(fence), int(entered), int(left), *id) for fence, entered, left, *id in found
+    )
+    assert len({fence for fence, *_ in found}) == len(found)
+    assert all(left <= entered for (_, _, left, *_), (_, entered, *_) in pairwise(found))
+    return found
+
+
+def opened(place):
+    """Open what a place names: a kind of store, where it is, and the lease."""
+    match place:
+        case ("sqlite", path, lease):
+            return SqliteStore(Path(path), "ws", lease=lease)
+        case ("postgres", url, root, lease):
+            from reconciler.stores.postgres import postgres_store
+
+            return postgres_store(url, "reconciler", Path(root), "ws", lease=lease)
+        case ("object", url, root, lease):
+            from store_object import made
+
+            return made(url, Path(root), Clock(), lease=lease)
+        case ("http", options, root, lease):
+            from store_http import remote
+
+            return RemoteStore(remote(options, clock=Clock()), Path(root), "ws", lease=lease)
+    raise ValueError(place)
 
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def die(store):
+def die(place):
     """Take the lock and be killed."""
-    with store.lock(holder("child")):
+    with opened(place).lock(holder("child")):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def work(store):
+def die_after_writing(place):
+    """Take the lock, write an intent and a record, and be killed."""
+    with opened(place).lock(holder("child")) as writer:
+        writer.begin(run("child"))
+        writer.intend([intent("lost", run="child")])
+        writer.save([record(77)], [], "import")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(place):
     """Write in small groups and say what was acknowledged, until killed."""
     mine = uuid.uuid4().hex[:8]
+    store = opened(place)
     with store.lock(holder("child")) as writer:
         writer.begin(run(mine))
         say("locked", store.held().fence)
@@ -56,9 +98,9 @@ def work(store):
             say("settled", name, *ids)
 
 
-def race(store, rounds):
+def race(place, rounds):
     """Take and leave the lock, and say when it was entered and left."""
-    done = 0
+    done, store = 0, opened(place)
     while done < rounds:
         try:
             with store.lock(holder(f"child-{os.getpid()}")) as writer:
@@ -72,8 +114,9 @@ def race(store, rounds):
             time.sleep(0.002)
 
 
-def queue(store, rounds):
+def queue(place, rounds):
     """Apply a little as often as told, waiting for the lock each time; say when and what."""
+    store = opened(place)
     for n in range(rounds):
         mine = f"{os.getpid()}-{n}"
         with store.lock(holder(mine), timeout=100) as writer:
@@ -86,18 +129,16 @@ def queue(store, rounds):
         say(fence, entered, left, mine)
 
 
-def abroad(store):
+def abroad(place):
     """Take the lock as another host and be killed."""
-    with store.lock(holder("child", host="elsewhere")):
-        say("locked")
+    with opened(place).lock(holder("child", host="elsewhere")):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stopped(store):
+def stopped(place):
     """Stop oneself inside the lock; when woken, try to write and say what came of it."""
-    with store.lock(holder("child", host="elsewhere")) as writer:
+    with opened(place).lock(holder("child", host="elsewhere")) as writer:
         writer.begin(run("child"))
-        say("locked")
         os.kill(os.getpid(), signal.SIGSTOP)
         for write in (writer.check, lambda: writer.save([record(1, "late")], [], "import")):
             try:
@@ -105,16 +146,3 @@ def stopped(store):
                 say("written")
             except Locked:
                 say("refused")
-
-
-def main():
-    what, place, lease, *more = sys.argv[1:]
-    store = opened(place, float(lease))
-    does = {"die": die, "work": work, "race": race, "stopped": stopped}
-    does.update({"queue": queue, "abroad": abroad})
-    does[what](store, *map(int, more))
-    store.close()
-
-
-if __name__ == "__main__":
-    main()

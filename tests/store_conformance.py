@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -71,13 +70,8 @@ def seen(store):
 
 def dead_pid():
     """Return the number of a process that has surely ended."""
-    return (
-        subprocess.run(
-            [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-        )
-        .stdout.strip()
-        .decode()
-    )
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
 
 
 class StoreFixtures:

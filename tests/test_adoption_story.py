@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.emulator import Settings, running
+from tests.shared_emulator import emulating
 from tests.world import World
 
 COUNT = 400
@@ -15,7 +15,7 @@ def test_an_app_with_users_is_adopted(tmp_path: Path) -> None:
 
     At the vendor just the ten changes are made; at the end YAML, state and vendor agree.
     """
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path, endpoint)
         users = [
             {

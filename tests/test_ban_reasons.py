@@ -13,9 +13,9 @@ from core_accounts import NOW, account, notes, planned, record
 from core_store import Memory
 
 from reconciler.accounts import MISSING
-from reconciler.emulator import Settings, running
 from reconciler.values import to_text
 from reconciler.workspace import BanReason
+from tests.shared_emulator import emulating
 from tests.world import World
 
 REASONS = "ban_reasons: {spam: {max: 90d}, brief: {max: 12h}, fraud: {}, 广告: {}}\n"
@@ -156,7 +156,7 @@ def test_the_moment_is_the_one_that_a_plan_is_asked_for():
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A workspace that lists its reasons."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         yield World(tmp_path / "ws", endpoint)
 
 

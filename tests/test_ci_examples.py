@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from tests.forks import forking
 from tests.github_runner import Hub, Run
-from tests.warm_cli import warm
 from tests.world import World
 
 MARK = "<!-- reconciler:plan:test-im -->"
@@ -64,32 +62,24 @@ class Story:
         return [one["body"] for one in self.hub.state["comments"]]
 
 
-@pytest.fixture(scope="module")
-def reconciler() -> Iterator[str]:
-    """The command, as a line of shell."""
-    with warm() as line:
-        yield line
-
-
 @pytest.fixture
-def story(tmp_path: Path, reconciler: str) -> Iterator[Story]:
+def story(tmp_path: Path, endpoint: str) -> Story:
     """Two bots that were applied, and a snapshot of them that was published."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place = tmp_path / "state"
-        world.workspace(STATE.format(place=place))
-        file = world.root / "reconciler.yaml"
-        names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
-        for old, new in names.items():
-            file.write_text(file.read_text().replace(old, new))
-        world.environ |= SECRETS
-        world.accounts(BOTS)
-        assert world.run("apply", "--auto-approve").code == 0
-        hub = Hub(tmp_path / "hub", world.root, SECRETS, reconciler)
-        snapshot = tmp_path / "snapshot.json"
-        snapshot.write_text(world.run("state", "pull", "--redact").out)
-        hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
-        yield Story(hub, world, place)
+    world = World(tmp_path / "repo", endpoint)
+    place = tmp_path / "state"
+    world.workspace(STATE.format(place=place))
+    file = world.root / "reconciler.yaml"
+    names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
+    for old, new in names.items():
+        file.write_text(file.read_text().replace(old, new))
+    world.environ |= SECRETS
+    world.accounts(BOTS)
+    assert world.run("apply", "--auto-approve").code == 0
+    hub = Hub(tmp_path / "hub", world.root, SECRETS, forking().line)
+    snapshot = tmp_path / "snapshot.json"
+    snapshot.write_text(world.run("state", "pull", "--redact").out)
+    hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
+    return Story(hub, world, place)
 
 
 def fingerprint(text: str) -> str:

@@ -17,9 +17,8 @@ import pytest
 import yaml
 
 import tests.state_server as state_server
-from reconciler.emulator import Settings, running
+from tests.forks import forking
 from tests.github_runner import ROOT, program
-from tests.warm_cli import warm
 from tests.world import Result, World
 
 CI = ROOT / "examples/ci"
@@ -34,23 +33,15 @@ PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
 SCHEDULE = {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"}
 
 
-@pytest.fixture(scope="module")
-def reconciler() -> Iterator[str]:
-    """The command, as a line of shell."""
-    with warm() as line:
-        yield line
-
-
 @pytest.fixture
-def world(tmp_path: Path, reconciler: str) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace whose state is in a folder that stands for a bucket, with one account to make."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
-        world.accounts("bot-1: {profile: {name: One}}")
-        program(tmp_path / "reconciler", reconciler)
-        world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
-        yield world
+    world = World(tmp_path / "repo", endpoint)
+    place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
+    world.accounts("bot-1: {profile: {name: One}}")
+    program(tmp_path / "reconciler", forking().line)
+    world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
+    return world
 
 
 def place(world: World, state: str) -> None:

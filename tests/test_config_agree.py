@@ -317,7 +317,7 @@ def files(draw):
     return text
 
 
-HARD = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+HARD = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @HARD

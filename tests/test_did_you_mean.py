@@ -10,7 +10,7 @@ from config_capabilities import BOTH
 from config_files import read, write
 
 from reconciler.cli.targets import nearest
-from reconciler.emulator import Settings, running
+from tests.shared_emulator import emulating
 from tests.world import World
 
 A = "accounts:\n"
@@ -84,7 +84,7 @@ def test_in_an_account(tmp_path, field, hint):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two recorded accounts, one more that is only written."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path_factory.mktemp("did-you-mean"), endpoint)
         world.accounts("support-bot: {profile: {name: S}}\nbilling: {}")
         assert world.run("apply", "--auto-approve").code == 0

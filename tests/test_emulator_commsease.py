@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator import Clock, Settings, running
+from reconciler.emulator import Clock, Settings
 from tests.emulator_client import Caller, signed
+from tests.shared_emulator import emulating
 
 FORM = "application/x-www-form-urlencoded;charset=utf-8"
 MUTES = ("muteP2P", "muteTeam", "muteRoom", "muteQChat")
@@ -43,7 +44,10 @@ class Forms(Caller):
 
 @contextmanager
 def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Forms]:
-    with running(settings, clock=clock) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with (
+        emulating(settings, clock=clock) as url,
+        httpx.Client(base_url=url, trust_env=False) as http,
+    ):
         yield Forms(http)
 
 

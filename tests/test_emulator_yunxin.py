@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from reconciler.emulator import Clock, Settings, running
+from reconciler.emulator import Clock, Settings
 from tests.emulator_client import Caller, signed
+from tests.shared_emulator import emulating
 
 ACCOUNTS = "/im/v2/accounts"
 USERS = "/im/v2/users"
@@ -30,7 +31,10 @@ LIMITS = {
 
 @contextmanager
 def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Caller]:
-    with running(settings, clock=clock) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with (
+        emulating(settings, clock=clock) as url,
+        httpx.Client(base_url=url, trust_env=False) as http,
+    ):
         yield Caller(http)
 
 

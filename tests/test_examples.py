@@ -47,10 +47,10 @@ APPS["tencent"] = "tencent/1400000000"
 
 
 @pytest.fixture
-def endpoints() -> Iterator[tuple[str, str]]:
+def endpoints(endpoint: str) -> Iterator[tuple[str, str]]:
     """Two emulators: the one that every example points at, and that of the staging app."""
     staging = Settings(rate=0, app_key="staging-app-key", app_secret="staging-app-secret")
-    with running(Settings(rate=0)) as endpoint, running(staging) as other:
+    with running(staging) as other:
         yield endpoint, other
 
 

@@ -14,11 +14,11 @@ from golden_plans import ATTACKS
 
 from reconciler.accounts import Observed
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from reconciler.expire import Lapse, Status, expire
 from reconciler.views import lapses
 from reconciler.views.history import Origin
 from reconciler.views.words import harmless
+from tests.shared_emulator import emulating
 from tests.world import World
 
 MONTH = NOW + timedelta(days=30)
@@ -128,7 +128,7 @@ def test_hostile_texts_stay_texts():
 
 def test_the_command_line_says_who_and_why(tmp_path: Path) -> None:
     """Text, Markdown and JSON, offline and with exit 0; what ended is lifted by the next apply."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path, endpoint)
         end = "until: 2030-01-01T05:00:00Z"
         world.accounts(f"alice: {{banned: {{reason: spam, ticket: TS-1, {end}}}}}\nbob: {{}}")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.arguments import parse, whole
-from reconciler.emulator import Settings, running
 from reconciler.exits import Exit
 from reconciler.state import Holder
 from reconciler.stores.sqlite import SqliteStore
+from tests.shared_emulator import emulating
 from tests.world import World
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ def test_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     failed = {}
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path, endpoint)
         world.accounts("support-bot: {profile: {name: Support}}\nspammer-77: {}")
         for name in sorted(set(ENDS) - APART, key=rank):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from reconciler.changes import Override
 from reconciler.cli.runner import commit, context, disposable
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from reconciler.state import Entry, Record, Run, Status
 from reconciler.views.history import Origin, origins, reasons, run_lines
 from tests.world import World
@@ -131,18 +129,17 @@ JOBS = {
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace with two accounts that were applied by hand, one of which a CI job banned."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        world.accounts(TWO)
-        assert world.run("apply", "--auto-approve").code == 0
-        world.accounts(BANNED)
-        plain = world.environ
-        world.environ = plain | JOBS["gitlab"][0]
-        assert world.run("apply", "--auto-approve").code == 0
-        world.environ = plain
-        yield world
+    world = World(tmp_path, endpoint)
+    world.accounts(TWO)
+    assert world.run("apply", "--auto-approve").code == 0
+    world.accounts(BANNED)
+    plain = world.environ
+    world.environ = plain | JOBS["gitlab"][0]
+    assert world.run("apply", "--auto-approve").code == 0
+    world.environ = plain
+    return world
 
 
 class TestHistory:
@@ -253,10 +250,9 @@ class TestSetBy:
     def test_what_came_with_a_whole_record_is_that_commands(self, world: World, tmp_path: Path):
         """After a pushed snapshot every field is the push's, until it is changed again."""
         file = world.write("state.json", world.run("state", "pull").out)
-        with running(Settings(rate=0)) as endpoint:
-            other = World(tmp_path / "other", endpoint)
-            assert other.run("state", "push", str(file), "--auto-approve").code == 0
-            set_by = other.run("state", "show", "cn-prod/bob", "--json").json["set_by"]
+        other = World(tmp_path / "other", world.endpoint)
+        assert other.run("state", "push", str(file), "--auto-approve").code == 0
+        set_by = other.run("state", "show", "cn-prod/bob", "--json").json["set_by"]
         assert {one["action"] for one in set_by.values()} == {"state push"}
         assert {"profile.name", "banned", "banned.ticket"} <= set_by.keys()
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.config.lists import read
-from reconciler.emulator import Settings, running
 from reconciler.providers import capabilities
+from tests.shared_emulator import emulating
 from tests.test_provider_commsease_cli import Classic
 from tests.test_provider_tencent_cli import Chat
 from tests.world import World
@@ -59,14 +59,14 @@ mine:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, str, str]]:
     """A workspace at each vendor, the path of its accounts in the emulator, and its provider."""
     kind, path, provider = VENDORS[request.param]
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         yield kind(tmp_path, endpoint), path, provider
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A workspace at an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         yield World(tmp_path, endpoint)
 
 

@@ -17,14 +17,14 @@ import pytest
 
 from reconciler.cli import import_, progress
 from reconciler.edit import append
-from reconciler.emulator import Settings, running
+from tests.shared_emulator import emulating
 from tests.world import World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A workspace at an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         yield World(tmp_path, endpoint)
 
 
@@ -80,14 +80,15 @@ def test_an_interrupt_keeps_what_was_read(world: World) -> None:
     world.faults({"match": {"api": "batch_get"}, **hang})
     process = world.start("import", "--from", "ids.txt", "--write", "accounts/app.yaml")
     while sum(one["api"] == "batch_get" for one in world.control("requests")["requests"]) < 2:
-        assert process.poll() is None, process.communicate()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+        assert not process.ended, process.err
+    process.signal(signal.SIGINT)
+    code = process.wait()
     world.control("faults", method="DELETE")
-    assert (process.returncode, out) == (130, "")
-    kept = re.search(r"^(\d+) accounts? recorded by now; the same command", err, re.MULTILINE)
-    assert kept is not None, err
-    assert "Traceback" not in err
+    assert (code, process.out) == (130, "")
+    said = process.err
+    kept = re.search(r"^(\d+) accounts? recorded by now; the same command", said, re.MULTILINE)
+    assert kept is not None, said
+    assert "Traceback" not in said
     ended = world.run("import", "--from", "ids.txt", "--write", "accounts/app.yaml")
     assert f"Import: {250 - int(kept[1])} recorded, " in ended.out
     assert world.run("plan").last == "No changes. 250 accounts as recorded."
@@ -173,9 +174,9 @@ def test_two_imports_do_not_mix(world: World) -> None:
     world.faults({"match": {"api": "batch_get"}, **hang})
     process = world.start("import", "--from", "ids.txt")
     while not world.control("requests")["requests"]:
-        assert process.poll() is None, process.communicate()
+        assert not process.ended, process.err
     refused = world.run("import", "cn-prod/u0001", "--write", "accounts/app.yaml")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.signal(signal.SIGINT)
+    process.wait()
     assert refused.code == 5
     assert not (world.root / "accounts/app.yaml").exists()

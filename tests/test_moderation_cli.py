@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from tests.shared_emulator import emulating
 from tests.world import World
 
 HEAD = "ID;reason;until;ticket;banned".replace(";", ",")
@@ -16,7 +16,7 @@ HEAD = "ID;reason;until;ticket;banned".replace(";", ",")
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A workspace whose only accounts are those of a sheet."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path / "ws", endpoint)
         world.workspace('accounts_from: [{bans: "moderation/*.csv"}]')
         world.seed("spammer-77", "fraud-12", "troll-3")

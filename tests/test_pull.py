@@ -22,7 +22,8 @@ from reconciler.config.judge import Judge
 from reconciler.config.stream import held
 from reconciler.edit.pull import Wish, pull
 from reconciler.edit.tidy import comments, tidy
-from reconciler.emulator import Settings, running
+from reconciler.emulator import Settings
+from tests.shared_emulator import emulating
 from tests.test_provider_tencent_cli import Chat
 from tests.world import World
 
@@ -103,7 +104,7 @@ accounts:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         yield World(tmp_path, endpoint)
 
 
@@ -218,7 +219,7 @@ def test_an_entry_in_several_apps(world: World) -> None:
     world.environ["APP_KEY_2"] = "second-app-key"
     world.write("reconciler.yaml", text.replace(entry, entry + other))
     world.accounts("a:\n  provider: [cn-prod, zz]\n  profile: {name: A, sign: S}\n")
-    with running(Settings(rate=0, app_key="second-app-key")) as endpoint:
+    with emulating(Settings(rate=0, app_key="second-app-key")) as endpoint:
         path = world.root / "reconciler.yaml"
         head, tail = path.read_text().split("  zz:")
         path.write_text(f"{head}  zz:{tail.replace(world.endpoint, endpoint)}")
@@ -243,7 +244,7 @@ def test_an_entry_in_several_apps(world: World) -> None:
 
 def test_custom_fields_and_numbers(tmp_path: Path) -> None:
     """Custom fields, languages and the emulated ban of Tencent come back as they are written."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = Chat(tmp_path, endpoint)
         path = world.write(
             "accounts/a.yaml",

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from transport_faults import FakeClock, Server, app, http, resolve
 
 from reconciler.conversation import Request, Result, Signed, Verdict
-from reconciler.emulator import Settings, running
-from reconciler.emulator.settings import Clock as VendorClock
+from reconciler.emulator import Clock as VendorClock
+from reconciler.emulator import Settings
 from reconciler.providers import TYPES, capabilities
 from reconciler.transport import Clock, Transport
 from reconciler.transport.pacing import Pacer
+from tests.shared_emulator import emulating
 from tests.test_provider_commsease_cli import Classic
 from tests.test_provider_tencent_cli import Chat
 from tests.world import World
@@ -104,7 +105,7 @@ def test_a_run_keeps_to_its_rate_and_uses_it(
     pace = f"    rate: {rate}\n    concurrency: 1\n"
     monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
     clock = VendorClock(lambda: fake.time, lambda: fake.time)
-    with running(Settings(rate=rate), clock=clock) as endpoint:
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
         world = WORLDS[vendor](tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         path.write_text(path.read_text().replace("    rate: 2000\n", pace))
@@ -137,7 +138,7 @@ def test_an_import_keeps_to_its_rate_and_uses_it(
     fake = FakeClock()
     monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
     clock = VendorClock(lambda: fake.time, lambda: fake.time)
-    with running(Settings(rate=rate), clock=clock) as endpoint:
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
         world = WORLDS[vendor](tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         pace = f"    rate: {rate}\n    concurrency: 1\n"
@@ -163,7 +164,7 @@ def test_two_entries_of_one_app_share_its_rate(
     fake = FakeClock()
     monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
     clock = VendorClock(lambda: fake.time, lambda: fake.time)
-    with running(Settings(rate=rate), clock=clock) as endpoint:
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
         world = World(tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         text = path.read_text().replace("rate: 2000", f"rate: {rate}\n    concurrency: 1")
@@ -232,7 +233,7 @@ def test_sixteen_threads_in_real_time(tmp_path: Path) -> None:
     both sides read one monotonic clock. How close to the rate it comes is no matter here.
     """
     rate, count = 150, 350
-    with running(Settings(rate=rate)) as endpoint:
+    with emulating(Settings(rate=rate)) as endpoint:
         world = World(tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         path.write_text(path.read_text().replace("rate: 2000", f"rate: {rate}"))

@@ -23,15 +23,14 @@ from jsonschema import Draft202012Validator
 from reconciler import __version__, planfile, snapshot
 from reconciler.cli import run
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from reconciler.views.json import UI
 from tests.golden_released import APPS, FOLDER, elsewhere, migrations, world
+from tests.shared_emulator import emulating
 from tests.world import World
 
 pytest.register_assert_rewrite("store_conformance")
 
 from store_postgres import database as database  # noqa: E402
-from store_postgres import postgres_server as postgres_server  # noqa: E402
 
 RELEASES = sorted(path for path in FOLDER.iterdir() if path.is_dir())
 
@@ -51,7 +50,7 @@ def release(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def kept(release: Path, tmp_path: Path) -> Iterator[World]:
     """That release's workspace, its SQLite file, and vendors that hold what they held."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         place = world(tmp_path / "workspace", endpoint, release)
         for vendor, accounts in told(release / "vendors.json").items():
             place.control(f"accounts/{APPS[vendor]}", {"accounts": accounts}, "PUT")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -11,22 +10,20 @@ import pytest
 
 from reconciler.cli.arguments import _REVIEWS
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 VIPS = "\n".join(f"vip-{n}:\n  profile: {{name: x}}\n  labels: {{tier: vip}}" for n in range(2))
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """Two recorded vips whose ban is declared, their label taken off in the same change."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        world.accounts(VIPS)
-        assert world.run("apply", "--auto-approve").code == 0
-        world.accounts(VIPS.replace("labels: {tier: vip}", "banned: {reason: spam}"))
-        world.control("requests", method="DELETE")
-        yield world
+    world = World(tmp_path, endpoint)
+    world.accounts(VIPS)
+    assert world.run("apply", "--auto-approve").code == 0
+    world.accounts(VIPS.replace("labels: {tier: vip}", "banned: {reason: spam}"))
+    world.control("requests", method="DELETE")
+    return world
 
 
 def rule(world: World, effect: str) -> None:

@@ -1,49 +1,21 @@
 """The PostgreSQL store under fire: ended connections, kills, races, crashes and migrations."""
 
 import itertools
-import os
+import signal
 import time
 
+import psycopg
 import pytest
+from store_child import child, turns
+from store_conformance import holder, intent, record, run, seen, where
+from store_postgres import FIXTURES
+from store_sqlite import fill
 
-psycopg = pytest.importorskip("psycopg")
-pytest.register_assert_rewrite(
-    "store_conformance",
-    "store_conformance_journal",
-    "store_conformance_lock",
-    "store_postgres",
-    "store_sqlite",
-)
+from reconciler.errors import Locked, StateError
+from reconciler.state import Settlement, Status
+from reconciler.stores import postgres_place, postgres_tables
 
-from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
-from store_postgres import child  # noqa: E402
-from store_sqlite import fill  # noqa: E402
-
-from reconciler.errors import Locked, StateError  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores import postgres_place  # noqa: E402
-
-pytest_plugins = ["store_postgres"]
-
-
-@pytest.fixture
-def server(postgres_server):
-    return postgres_server
-
-
-@pytest.fixture
-def clock(postgres_clock):
-    return postgres_clock
-
-
-@pytest.fixture
-def place(postgres_place):
-    return postgres_place
-
-
-@pytest.fixture
-def opens(opens_postgres):
-    return opens_postgres
+clock, database, opens, place = FIXTURES
 
 
 class Fault(BaseException):
@@ -103,12 +75,20 @@ def crash(connection):
     raise Fault
 
 
+ENDS = [
+    pytest.param("crash", False, id="crash-before"),
+    pytest.param("crash", True, id="crash-after"),
+    pytest.param("terminate", False, id="terminate"),
+]
+"""How it ends. A backend knows of nothing between an answer and the next statement."""
+
+
 @pytest.fixture
-def terminate(server):
+def terminate(postgres_server):
     """End a connection's backend, and wait until it has ended."""
 
     def ended(connection):
-        with psycopg.connect(f"{server} dbname=postgres", autocommit=True) as other:
+        with psycopg.connect(f"{postgres_server} dbname=postgres", autocommit=True) as other:
             pid = connection.info.backend_pid
             other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
 
@@ -146,8 +126,7 @@ def keeps(opens, schema, clock, told):
     store.close()
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("how", ["crash", "terminate"])
+@pytest.mark.parametrize(("how", "late"), ENDS)
 def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late):
     """Whichever statement the process or its backend ends at: nothing acknowledged is lost.
 
@@ -183,8 +162,7 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
         assert "failed" not in ended, why
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("how", ["crash", "terminate"])
+@pytest.mark.parametrize(("how", "late"), ENDS)
 def test_every_statement_of_a_migration_may_be_the_last(
     opens, database, monkeypatch, terminate, how, late
 ):
@@ -228,11 +206,12 @@ def test_every_statement_of_a_migration_may_be_the_last(
     assert at > 15
 
 
-def test_reader_goes_on_after_its_backend_ended(opens, terminate):
+def test_reader_goes_on_after_its_backend_ended(opens, terminate, monkeypatch):
     """Reading goes on over a new connection, in the middle of a stream too, at the same moment."""
+    monkeypatch.setattr(postgres_tables, "_FETCH", 5)
     with opens().lock(holder()) as writer:
         writer.begin(run())
-        writer.save([record(n) for n in range(12_000)], [], "import")
+        writer.save([record(n) for n in range(12)], [], "import")
     content = seen(opens())
     for what, most in (("SELECT", 12), ("FETCH", 12)):
         for at in range(1, most):
@@ -262,25 +241,16 @@ def test_reader_whose_moment_is_gone_says_so(opens, terminate):
 @pytest.mark.parametrize(("count", "rounds"), [(2, 6), (4, 3), (16, 1), (64, 1)])
 def test_appliers_take_turns(opens, place, count, rounds):
     """Of many processes one at a time writes, each under a higher fence, and nothing is lost."""
-    processes = [child("queue", place, rounds) for _ in range(count)]
-    turns = []
-    for process in processes:
-        out, _ = process.communicate(timeout=110)
-        assert process.returncode == 0
-        turns += [line.split() for line in out.splitlines()]
-    turns = sorted((int(fence), int(entered), int(left), id) for fence, entered, left, id in turns)
-    assert len(turns) == len({fence for fence, *_ in turns}) == count * rounds
-    assert all(a[2] <= b[1] for a, b in itertools.pairwise(turns))
+    taken = turns([child("queue", place, rounds) for _ in range(count)])
     store = opens()
-    assert [e.run.id for e in store.history()] == [id for *_, id in turns]
+    assert [e.run.id for e in store.history()] == [id for *_, id in taken]
     assert store.chain() == store.identity().serial == count * rounds
     assert len(list(store.index())) == count
 
 
 def test_killed_on_another_host(opens, place):
     """The lock of a holder that was killed elsewhere is free when its lease has ended."""
-    with child("abroad", place, lease=1.5) as process:
-        process.communicate()
+    child("abroad", place, lease=1.5).wait()
     store = opens(clock=None)
     assert store.held().holder.host == "elsewhere"
     started = time.monotonic()
@@ -290,20 +260,17 @@ def test_killed_on_another_host(opens, place):
 
 def test_stopped_beyond_the_lease(opens, place):
     """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    with child("stopped", place, lease=0.5) as process:
-        assert process.stdout.readline() == "locked\n"
-        os.waitpid(process.pid, os.WUNTRACED)
-        store = opens(clock=None)
-        try:
-            with store.lock(holder("bob"), timeout=10) as writer:
-                writer.begin(run("bob"))
-                writer.save([record(1, "mine")], [], "import")
-                os.kill(process.pid, 18)
-                assert process.stdout.read() == "refused\nrefused\n"
-        finally:
-            process.kill()
-        (found,) = store.records([where(1)])
-        assert found.document["profile"]["name"] == "mine1"
+    process = child("stopped", place, lease=0.5)
+    process.stopped()
+    store = opens(clock=None)
+    with store.lock(holder("bob"), timeout=10) as writer:
+        writer.begin(run("bob"))
+        writer.save([record(1, "mine")], [], "import")
+        process.signal(signal.SIGCONT)
+        process.wait()
+        assert process.out == "refused\nrefused\n"
+    (found,) = store.records([where(1)])
+    assert found.document["profile"]["name"] == "mine1"
 
 
 def test_heartbeat_outlives_its_backend(opens, terminate):

@@ -21,9 +21,9 @@ from reconciler.cli import formats
 from reconciler.cli.console import Console
 from reconciler.diagnostics import Source, error, info, warning
 from reconciler.drift import drift
-from reconciler.emulator import Settings, running
 from reconciler.guard import Judgement
 from reconciler.views import github, gitlab, junit, notices, sarif
+from tests.shared_emulator import emulating
 from tests.world import Result, World
 
 FORMATS = ("text", "json", "markdown", "html", "gitlab", "github", "sarif", "junit")
@@ -223,7 +223,7 @@ class TestJunit:
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory) -> Iterator[World]:
     """A workspace with recorded state, whose vendor has changed behind its back."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path_factory.mktemp("formats"), endpoint)
         world.accounts(
             "kept: {profile: {name: Kept}, labels: {tier: vip}}\nlost: {profile: {name: Lost}}"

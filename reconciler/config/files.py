@@ -55,7 +55,7 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
     empty: list[Diagnostic] = []
     for glob in workspace.accounts:
         matched = False
-        for file in _match(root, glob.pattern):
+        for file in sorted(_match(root, glob.pattern)):
             matched = True
             if file not in found and (wrong := _unfit(root, real, file)):
                 findings.append(wrong)
