@@ -198,13 +198,14 @@ class Stage:
     def rests(self, when: tuple[str, ...]) -> None:
         """Check that by record and by vendor nothing is left to do, and that nothing is done."""
         world = self.world
-        before = len(world.mutations()), world.serial()
-        for words in (("plan",), ("plan", "--refresh"), ("apply", "--auto-approve")):
+        before = len(world.mutations())
+        planned = world.run("plan", *when, "--json", "--detailed-exitcode")
+        assert (planned.code, planned.json["actions"]) == (0, []), planned.out
+        for words in (("plan", "--refresh"), ("apply", "--auto-approve")):
             ended = world.run(*words, *when)
             assert (ended.code, ended.last[:11]) == (0, "No changes."), (words, ended.out)
-        assert world.run("plan", *when, "--detailed-exitcode").code == 0
         assert self.drift() == {}
-        assert (len(world.mutations()), world.serial()) == before
+        assert (len(world.mutations()), world.serial()) == (before, planned.json["serial"])
 
     def drift(self) -> dict[str, Any]:
         """Return what drift finds: per account the fields, recorded and observed."""
