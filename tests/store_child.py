@@ -111,7 +111,7 @@ def race(place, rounds):
             say(fence, entered, left)
             done += 1
         except Locked:
-            time.sleep(0.002)
+            time.sleep(0.01)
 
 
 def queue(place, rounds):
