@@ -914,9 +914,8 @@ def test_demo_tells_the_whole_story(
 ) -> None:
     """The demo ends well, in CI too, shows each command, and keeps its workspace if asked."""
     # What it starts are processes as ever, but not of an interpreter that imports it all anew.
-    program(
-        tmp_path / "python", f'[ "$1 $2 $3" = "-P -m reconciler" ] && shift 3 && {forking().line}'
-    )
+    asked = '[ "$1 $2 $3" = "-P -m reconciler" ] && shift 3'
+    program(tmp_path / "python", f"{asked} && {forking().line}")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("CI", "true")
     ended = world.run("demo", "--keep", str(tmp_path / "kept"))
