@@ -25,7 +25,8 @@ import yaml
 
 from reconciler.emulator import tencent
 from reconciler.emulator.tencent_fields import Refusal
-from reconciler.transport import Clock, Transport
+from reconciler.transport import Transport
+from tests.shared_emulator import impatient
 from tests.test_provider_commsease_cli import Classic
 from tests.test_provider_tencent_cli import TAG, Chat
 from tests.world import World
@@ -240,18 +241,6 @@ def failed(events: list[Mapping[str, Any]]) -> list[str]:
     """Return the accounts that an apply says it failed for."""
     wrong = ("apply_errored", "apply_skipped")
     return sorted({e["address"].partition("/")[2] for e in events if e["type"] in wrong})
-
-
-def impatient() -> Clock:
-    """Return a clock on which a pause passes at once."""
-    passed, real = [0.0], Clock()
-    return Clock(
-        real.now,
-        lambda: real.monotonic() + passed[0],
-        lambda seconds: passed.__setitem__(0, passed[0] + seconds),
-        real.random,
-        real.nonce,
-    )
 
 
 def told(step: Mapping[str, Any], vendor: str) -> dict[str, Any]:
