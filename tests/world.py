@@ -78,6 +78,14 @@ class World:
             "reconciler.yaml", WORKSPACE.format(name=name, endpoint=self.endpoint, more=more)
         )
 
+    def elsewhere(self, root: Path) -> World:
+        """Return the same workspace as another machine has it: without anything kept."""
+        other = World(root, self.endpoint)
+        other.environ = self.environ
+        for name in ("reconciler.yaml", "accounts/team.yaml"):
+            other.write(name, (self.root / name).read_text())
+        return other
+
     def write(self, name: str, text: str) -> Path:
         """Write a file of the workspace."""
         path = self.root / name
