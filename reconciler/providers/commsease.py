@@ -10,6 +10,7 @@ from typing import Any, Final
 from reconciler.accounts import MISSING, Document, Observed
 from reconciler.conversation import (
     REGISTERED,
+    UNDELIVERED,
     Answer,
     Call,
     Credentials,
@@ -123,13 +124,16 @@ class CommsEase:
             sink = document.get("token", {}).get("value")
             answer = yield _post("create", account_id, body, sink)
             outcome = _outcome(answer, account_id)
-            there = outcome.result is Result.CONFIRMED
-            done = _without(document, muted, lost=bool(answer.undelivered))
-            if there and muted:
-                told = yield _post("mute_module", account_id, muted)
-                outcome = replace(_outcome(told, account_id, muted=muted), done=done)
-            if there and answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = replace(token_lost(answer), done=_without(document, {}, lost=True))
+            lost = outcome.code == UNDELIVERED
+            if lost or outcome.result is Result.CONFIRMED:
+                if muted:
+                    told = yield _post("mute_module", account_id, muted)
+                    silenced = _outcome(told, account_id, muted=muted)
+                    if silenced.result is Result.CONFIRMED:
+                        muted = {}
+                    if muted or not lost:
+                        outcome = silenced
+                outcome = replace(outcome, done=_without(document, muted, lost=lost))
             flags = document.get("configuration", {})
             push = flags.get("push_enabled_when_desktop_online", True)
             outcomes[account_id] = replace(outcome, waiting=() if push else (PUSH,))
@@ -145,8 +149,6 @@ class CommsEase:
         for request, paths in _updates(account_id, fields, token):
             answer = yield request
             outcome = _outcome(answer, account_id, muted=request.body)
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = token_lost(answer)
             if request.api == "set_donnop" and (outcome.code, outcome.why) == ("414", Why.OTHER):
                 # The vendor's answer for an account that never logged in (vendor SDK, its test).
                 waiting += paths
@@ -278,6 +280,8 @@ def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None
             flag = _flag(held.get(key))
             if muted and flag is not None and flag is not muted.get(key, flag):
                 return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says {key} is {flag}")
+        if answer.undelivered:
+            return token_lost(answer)
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why)
 
 

@@ -13,6 +13,7 @@ from reconciler.accounts import MISSING, Document, Observed, flatten
 from reconciler.capabilities import Capabilities, Field, IdRule, Support
 from reconciler.conversation import (
     REGISTERED,
+    UNDELIVERED,
     Answer,
     Call,
     Credentials,
@@ -262,9 +263,9 @@ class Yunxin:
                 minted=minted,
             )
             outcome = _outcome(answer, account_id, waiting=() if push else (_PUSH,))
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
+            if outcome.code == UNDELIVERED:
                 set_ = tuple(path for path in flatten(document) if path != _PUSH)
-                outcome = replace(token_lost(answer), done=(REGISTERED, *set_))
+                outcome = replace(outcome, done=(REGISTERED, *set_))
             outcomes[account_id] = outcome
         return outcomes
 
@@ -281,8 +282,6 @@ class Yunxin:
         for request, paths in _updates(account_id, fields, token):
             answer = yield request
             outcome = _outcome(answer, account_id)
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = token_lost(answer)
             if request.api == "push_config" and _push_waits(answer, fields[_PUSH]):
                 waiting += paths
                 outcome = Outcome(Result.CONFIRMED)
@@ -406,6 +405,8 @@ def _outcome(
         held = inner(data, "configuration").get("enabled", enabled)
         if enabled is not None and held is not enabled:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says enabled is {held!r}")
+        if answer.undelivered:
+            return token_lost(answer)
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why, waiting=waiting)
 
 
