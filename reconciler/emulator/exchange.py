@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from starlette.types import Receive, Scope, Send
 
@@ -55,6 +55,9 @@ class Answer:
     mutated: bool = False
 
 
+Perform: TypeAlias = Callable[[Call], Answer]
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """Hold one API: its name in log and faults, whom a call is about, and what it does.
@@ -64,7 +67,7 @@ class Operation:
 
     api: str
     ids: Callable[[Call], tuple[str, ...]]
-    perform: Callable[[Call], Answer]
+    perform: Perform
 
 
 @dataclass(frozen=True, slots=True)
