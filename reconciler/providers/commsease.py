@@ -27,8 +27,8 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import about_signature, checksum
 from reconciler.providers.commsease_fields import CAPABILITIES, MUTES, PROFILE, PUSH
+from reconciler.providers.netease import about_signature, checksum, judge
 from reconciler.values import Reference
 
 _WHY: Final = MappingProxyType(
@@ -44,7 +44,7 @@ _WHY: Final = MappingProxyType(
 )
 """Codes that the vendor answers before it executes anything, by what follows from them."""
 
-_REFUSED: Final = frozenset({"404", "405", "406", "10431", "10432"})
+_REFUSED: Final = frozenset({"404", "405", "406", "414", "10431", "10432"})
 """Other codes by which the vendor refuses a call without executing it.
 
 431 (repeated request) and 417 (repeated operation) are not among them: each says that something
@@ -73,19 +73,10 @@ class CommsEase:
 
     def verdict(self, request: Request, status: int, body: Mapping[str, Any]) -> Verdict:
         """Judge the envelope `{code, desc}`; every business result is HTTP 200."""
-        code = body.get("code")
-        if isinstance(code, bool) or not isinstance(code, int):
-            return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
-        text, message = str(code), str(body.get("desc", ""))
-        if status == 200 and code == 200:
-            return Verdict(Result.CONFIRMED, text, message)
-        if code == 414:
-            return Verdict(Result.REJECTED, text, message, _cause(request, message))
-        if why := _WHY.get(text):
-            return Verdict(Result.REJECTED, text, message, why)
-        if text in _REFUSED:
-            return Verdict(Result.REJECTED, text, message)
-        return Verdict(Result.AMBIGUOUS, text, message)
+        told = judge(status, body, "desc", _WHY, _REFUSED)
+        if (told.result, told.code) == (Result.REJECTED, "414"):
+            return replace(told, why=_cause(request, told.message))
+        return told
 
     def read(self, ids: Sequence[str]) -> Call[Mapping[str, Observed]]:
         """Read profiles and mutes with one batch call; bans cannot be read.

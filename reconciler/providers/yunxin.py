@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler.accounts import MISSING, Document, Observed, flatten
-from reconciler.capabilities import Capabilities, Field, IdRule, Support
+from reconciler.capabilities import Capabilities, Field, Support
 from reconciler.conversation import (
     REGISTERED,
     UNDELIVERED,
@@ -30,7 +29,7 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import about_signature, checksum
+from reconciler.providers.netease import ID, about_signature, checksum, judge
 from reconciler.values import Reference
 
 _REGISTER = "register account (v2): doc.yunxin.163.com/messaging2/server-apis/TQyNjgyMzc"
@@ -50,14 +49,7 @@ def _text(limit: int, note: str = "") -> Field:
 CAPABILITIES: Final = Capabilities(
     type="yunxin",
     title="NetEase Yunxin, IM server API v2",
-    id=IdRule(
-        # A path of dots alone would leave the API's path, so it is no id.
-        re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
-        32,
-        "characters",
-        folds=True,
-        words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
-    ),
+    id=ID,
     fields=MappingProxyType(
         {
             "profile.name": _text(64, _CLEARS),
@@ -193,19 +185,11 @@ class Yunxin:
 
         For a signature that is not taken the page lists 403, and users report 414.
         """
-        code = body.get("code")
-        if isinstance(code, bool) or not isinstance(code, int):
-            return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
-        text, message = str(code), str(body.get("msg", ""))
-        if status == 200 and code == 200:
-            return Verdict(Result.CONFIRMED, text, message)
-        if code == 414 and about_signature(request, message):
-            return Verdict(Result.REJECTED, text, message, Why.AUTH)
-        if why := _WHY.get(text):
-            return Verdict(Result.REJECTED, text, message, why)
-        if text in _REFUSED:
-            return Verdict(Result.REJECTED, text, message)
-        return Verdict(Result.AMBIGUOUS, text, message)
+        told = judge(status, body, "msg", _WHY, _REFUSED)
+        refused = (told.result, told.code) == (Result.REJECTED, "414")
+        if refused and about_signature(request, told.message):
+            return replace(told, why=Why.AUTH)
+        return told
 
     def read(self, ids: Sequence[str]) -> Call[Mapping[str, Observed]]:
         """Read flags and profiles with two batch calls; an unknown id is in the failed list."""
