@@ -105,6 +105,10 @@ REGISTERED = "account"
 """The first `done` of a create that registered the account and then failed to set all of it."""
 
 
+UNDELIVERED = "undelivered"
+"""The code of an outcome where all that failed is that a minted token did not reach its sink."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one operation on one account ended.
@@ -153,7 +157,7 @@ def token_lost(answer: Answer) -> Outcome:
     """Return the outcome of a call whose token did not reach its sink: the next one mints anew."""
     return Outcome(
         Result.REJECTED,
-        "undelivered",
+        UNDELIVERED,
         f"the vendor minted a token that is lost: {answer.undelivered}; "
         "the next apply has it mint another",
     )

@@ -1,10 +1,8 @@
-"""Secrets: references become values here, generated tokens leave here, and texts are cleaned."""
+"""Secrets: references become values here, and generated tokens leave here."""
 
 from __future__ import annotations
 
-import base64
 import hmac
-import json
 import os
 import re
 import secrets
@@ -15,24 +13,18 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
 
 from reconciler.diagnostics import error
 from reconciler.errors import SecretError
 from reconciler.files import may_replace, replace_private
+from reconciler.redaction import SHORTEST, Redactor
 from reconciler.values import Reference, loads
 
 if TYPE_CHECKING:
-    from logging import LogRecord
-
     from reconciler.workspace import SecretSettings
-
-HIDDEN: Final = "***"
-"""What stands where a secret was."""
 
 _LARGEST: Final = 64 * 1024
 _PATIENCE: Final = 30.0
-_GRAM: Final = 6
 _MOUNT: Final = Path("/run/secrets")
 _KERNEL: Final = frozenset({"proc", "dev", "sys"})
 # Controls, and the surrogates that stand for bytes of the environment that are no UTF-8.
@@ -57,103 +49,6 @@ def fingerprint(key: str, *parts: str) -> str:
         data = part.encode()
         message += len(data).to_bytes(8, "big") + data
     return hmac.digest(key.encode(), bytes(message), "sha256").hex()[:32]
-
-
-class Redactor:
-    """Every secret value seen, and texts without them.
-
-    A value is found raw, URL-encoded, JSON-escaped, in hex, and in base64 wherever it may begin
-    within a group of three bytes. One shorter than six characters is only found raw and as a
-    whole word. Looking costs as much as the text is long, however many values are known. Serves
-    as a logging filter as it is. Safe to share between threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._grams: dict[str, tuple[str, ...]] = {}
-        self._short: dict[str, re.Pattern[str]] = {}
-
-    def __repr__(self) -> str:
-        return "Redactor(…)"
-
-    def add(self, value: str) -> None:
-        """Remember a value; an empty one is no secret."""
-        with self._lock:
-            if 0 < len(value) < _GRAM:
-                self._short[value] = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
-            elif value:
-                for text in _disguises(value):
-                    known = self._grams.get(text[:_GRAM], ())
-                    if text not in known:
-                        self._grams[text[:_GRAM]] = (*known, text)
-
-    def redact(self, text: str) -> str:
-        """Return the text with `***` for every known value; the same object if there is none."""
-        for pattern in tuple(self._short.values()):
-            text = pattern.sub(HIDDEN, text)
-        grams = self._grams
-        last = len(text) - _GRAM + 1
-        if not grams or grams.keys().isdisjoint(text[i : i + _GRAM] for i in range(last)):
-            return text
-        pieces, done = [], 0
-        for start, end in self._spans(text):
-            pieces += [text[done:start], HIDDEN]
-            done = end
-        return "".join([*pieces, text[done:]]) if pieces else text
-
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where values stand; those that overlap are one span, so that no tail is left."""
-        found: list[tuple[int, int]] = []
-        for i in range(len(text) - _GRAM + 1):
-            here = [
-                len(v) for v in self._grams.get(text[i : i + _GRAM], ()) if text.startswith(v, i)
-            ]
-            if not here:
-                continue
-            end = i + max(here)
-            if found and i < found[-1][1]:
-                found[-1] = (found[-1][0], max(end, found[-1][1]))
-            else:
-                found.append((i, end))
-        return found
-
-    def filter(self, record: LogRecord) -> bool:
-        """Clean a log record with its traceback in place, and let it through."""
-        text = record.getMessage()
-        if (clean := self.redact(text)) is not text:
-            record.msg, record.args = clean, ()
-        if record.exc_info and record.exc_info[0]:
-            import traceback
-
-            record.exc_text = record.exc_text or "".join(
-                traceback.format_exception(*record.exc_info)
-            ).rstrip("\n")
-        if record.exc_text:
-            record.exc_text, record.exc_info = self.redact(record.exc_text), None
-        if record.stack_info:
-            record.stack_info = self.redact(record.stack_info)
-        return True
-
-
-def _disguises(value: str) -> set[str]:
-    """Return the texts that a value can appear as."""
-    data = value.encode("utf-8", "surrogatepass")
-    found = {
-        value,
-        data.hex(),
-        data.hex().upper(),
-        repr(value)[1:-1],
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-    }
-    for url in (quote(data, safe=""), quote(data), quote_plus(data)):
-        found |= {url, re.sub("%..", lambda match: match[0].lower(), url)}
-    for phase in range(3):
-        text = base64.b64encode(bytes(phase) + data).decode()
-        # Only the characters that the value decides alone; its neighbours share the others.
-        inner = text[-(-8 * phase // 6) : 8 * (phase + len(data)) // 6]
-        found |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return found
 
 
 class Resolver:
@@ -185,7 +80,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._own = {name for name in environ if self._is_own(f"env:{name}")}
         for name in self._own:
-            if len(environ[name]) >= _GRAM:
+            if len(environ[name]) >= SHORTEST:
                 # Before anything resolves it: a defect may tell of the whole environment.
                 self.redactor.add(environ[name])
         self._known: dict[Reference, str] = {}

@@ -59,8 +59,7 @@ def harmless(*ended: Result) -> None:
 
 def calls(world: World) -> int:
     """Return how many calls the vendor has had."""
-    told = world.control("requests")
-    return len(told["requests"])
+    return int(world.control("requests?since=999999999")["last"])
 
 
 class Untouched:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
+
+from tests.loopback import Answer, answered
 
 BUCKET = "states"
 
@@ -57,9 +57,7 @@ class Bucket:
             "region": "eu-central-1",
         }
 
-    def answer(
-        self, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, bytes, dict[str, str]]:
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return status, body and headers; raise ConnectionError to leave without an answer."""
         parts = urlsplit(target)
         key = unquote(parts.path).removeprefix(f"/{BUCKET}").lstrip("/")
@@ -87,9 +85,9 @@ class Bucket:
         method: str,
         key: str,
         query: dict[str, list[str]],
-        headers: dict[str, str],
+        headers: Mapping[str, str],
         body: bytes,
-    ) -> tuple[int, bytes, dict[str, str]]:
+    ) -> Answer:
         found = self.objects.get(key)
         match method:
             case "GET" if not key:
@@ -138,57 +136,9 @@ def _tag(data: bytes) -> str:
     return f'"{hashlib.md5(data).hexdigest()}"'
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def handle_any(self) -> None:
-        """Answer one request."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        try:
-            status, told, more = self.server.bucket.answer(self.command, self.path, headers, body)
-        except ConnectionError:
-            self.close_connection = True
-            return
-        self.send_response_only(status)
-        for name, value in more.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(told)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(told)
-
-    do_GET = do_HEAD = do_PUT = do_POST = handle_any  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    bucket: Bucket
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that were killed; let all else be seen."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as given
-
-
 @contextmanager
 def bucket(clock: Callable[[], float]) -> Iterator[Bucket]:
     """Run a server until the block ends."""
     made = Bucket(clock)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.bucket = made
-    made.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with answered(lambda *asked: made.answer(*asked)) as made.endpoint:
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -3,11 +3,15 @@
 import hashlib
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+
+from reconciler.emulator import Clock, Settings
+from tests.shared_emulator import UNTHROTTLED, emulating
 
 _NONCES = itertools.count(1)
 
@@ -25,6 +29,11 @@ def signed(
         "CurTime": moment,
         "CheckSum": hashlib.sha1(text).hexdigest(),
     }
+
+
+def client(url: str) -> httpx.Client:
+    """Return a client for loopback; reading the authorities that it need not trust takes 15 ms."""
+    return httpx.Client(base_url=url, trust_env=False, verify=False)
 
 
 @dataclass
@@ -72,3 +81,19 @@ class Caller:
         path = f"/accounts/yunxin/demo-app-key/{account_id}"
         shown: dict[str, Any] = self.control("GET", path)
         return shown
+
+    def guess(self, **guesses: object) -> None:
+        """Change guesses."""
+        self.control("PATCH", "/guesses", guesses)
+
+
+C = TypeVar("C", bound=Caller)
+
+
+@contextmanager
+def calling(
+    kind: type[C], settings: Settings = UNTHROTTLED, clock: Clock | None = None
+) -> Iterator[C]:
+    """Give a caller of an emulator as new."""
+    with emulating(settings, clock=clock) as url, client(url) as http:
+        yield kind(http)

@@ -6,7 +6,8 @@ A vendor's test module derives from `ProviderConformance` and gives the fixture 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,10 +16,41 @@ import pytest
 from reconciler.accounts import Observed
 from reconciler.capabilities import Support
 from reconciler.conversation import Provider, Result, Why
+from reconciler.providers import provider
 from reconciler.transport import Transport
 from reconciler.values import Reference
+from reconciler.workspace import App
+from tests.shared_emulator import control, impatient
 
 TOKEN = Reference("env:IM_TOKEN")
+SECRETS = {
+    "env:SECRET": "demo-app-secret",
+    "env:SECRET_KEY": "demo-secret-key",
+    "env:IM_TOKEN": "a-first-token",
+    "env:OTHER_TOKEN": "another-token",
+}
+NETEASE = {"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")}
+TENCENT = {
+    "sdk_app_id": "1400000000",
+    "admin": "administrator",
+    "secret_key": Reference("env:SECRET_KEY"),
+}
+APPS = {
+    "yunxin": ("", NETEASE, "yunxin/demo-app-key"),
+    "commsease": ("/nimserver", NETEASE, "commsease/demo-app-key"),
+    "tencent": ("", TENCENT, "tencent/1400000000"),
+}
+"""Where the API of each vendor begins, the credentials, and where the emulator keeps the app."""
+
+
+@contextmanager
+def speaking(endpoint: str, type: str, *settings: Any) -> Iterator[Vendor]:
+    """Give a provider with a way to its emulated vendor, on which no pause is waited for."""
+    path, credentials, place = APPS[type]
+    app = App("app", type, endpoint + path, rate=2000, credentials=credentials)
+    speaks = provider(type, *settings)
+    with Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=impatient()) as transport:
+        yield Vendor(speaks, transport, endpoint, place)
 
 
 @dataclass(frozen=True)
@@ -27,8 +59,29 @@ class Vendor:
 
     provider: Provider
     transport: Transport
-    held: Callable[[str], Mapping[str, Any]]
-    faults: Callable[..., None]
+    endpoint: str
+    place: str
+
+    def held(self, account_id: str) -> Mapping[str, Any]:
+        """Return what the vendor holds of an account."""
+        found: Mapping[str, Any] = control(self.endpoint, f"accounts/{self.place}/{account_id}")
+        return found
+
+    def edit(self, account_id: str, **fields: Any) -> None:
+        """Change an account as the vendor's console would, or a login."""
+        control(self.endpoint, f"accounts/{self.place}/{account_id}", fields, "PATCH")
+
+    def faults(self, api: str, **fault: Any) -> None:
+        """Script what the vendor does wrong."""
+        control(self.endpoint, "faults", [{"match": {"api": api}, **fault}], "POST")
+
+    def guess(self, **guesses: Any) -> None:
+        """Have the vendor do what nobody knows whether it does."""
+        control(self.endpoint, "guesses", guesses, "PATCH")
+
+    def calls(self) -> list[str]:
+        """Return the APIs that were called."""
+        return [entry["api"] for entry in control(self.endpoint, "requests")["requests"]]
 
     def read(self, *ids: str) -> Mapping[str, Observed]:
         """Read accounts."""

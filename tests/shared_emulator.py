@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from reconciler import transport
 from reconciler.emulator import Clock, Settings, running, wire
 from reconciler.emulator.app import built
 from reconciler.emulator.context import opened
@@ -56,6 +61,24 @@ def emulating(settings: Settings = UNTHROTTLED, *, clock: Clock | None = None) -
     finally:
         server.release()
         _IDLE.append(server)
+
+
+def control(endpoint: str, path: str, body: Any = None, method: str = "GET") -> Any:
+    """Ask or tell the emulator, by the control routes."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def impatient() -> transport.Clock:
+    """Return a clock for callers, on which a pause passes at once."""
+    passed, real = [0.0], transport.Clock()
+    return replace(
+        real,
+        monotonic=lambda: real.monotonic() + passed[0],
+        sleep=lambda seconds: passed.__setitem__(0, passed[0] + seconds),
+    )
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.loopback import Answer, answered
 
 SEVEN = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 USER, PASSWORD = "ci", "state-pass-w0rd"
@@ -77,8 +77,16 @@ class StateServer:
         """How many documents were asked to be written."""
         return sum(method == "POST" and not path.endswith("/lock") for method, path in self.asked)
 
-    def answer(self, method: str, target: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return status, body and headers; raise ConnectionError to leave without an answer."""
+        try:
+            status, told, more = _checked(headers, body) or self._asked(method, target, body)
+        except TimeoutError:
+            self.over.wait()
+            raise ConnectionError from None
+        return status, told, {"Date": formatdate(self.clock(), usegmt=True), **more}
+
+    def _asked(self, method: str, target: str, body: bytes) -> Answer:
         parts = urlsplit(target)
         with self.mutex:
             self.asked.append((method, parts.path))
@@ -98,7 +106,7 @@ class StateServer:
                 return fault
         return None
 
-    def _wrong(self, fault: Fault) -> tuple[int, bytes, dict[str, str]]:
+    def _wrong(self, fault: Fault) -> Answer:
         if fault.status <= 0:
             raise (ConnectionError if fault.status == 0 else TimeoutError)
         return fault.status, fault.body, fault.headers
@@ -159,79 +167,31 @@ class StateServer:
         return 200, b""
 
 
+def _checked(headers: Mapping[str, str], body: bytes) -> Answer | None:
+    """Return what is said to a request that lacks what every one must have."""
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    if headers.get("authorization") != f"Basic {login}":
+        return 401, b"", {}
+    if body and headers.get("content-type") != "application/json":
+        return 415, b"", {}
+    told = headers.get("content-md5")
+    if told and told != base64.b64encode(hashlib.md5(body).digest()).decode():
+        return 400, b"", {}
+    return None
+
+
 def _iso(seconds: float) -> str:
     from reconciler.stores.rows import moment
 
     return moment(seconds).replace("Z", ".000Z")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def handle_any(self) -> None:
-        """Check what every request must have, and answer."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        state = self.server.state
-        try:
-            status, told, headers = self._checked(body) or state.answer(
-                self.command, self.path, body
-            )
-        except (ConnectionError, TimeoutError) as fault:
-            self.close_connection = True
-            if isinstance(fault, TimeoutError):
-                state.over.wait()
-            return
-        self.send_response_only(status)
-        self.send_header("Date", formatdate(state.clock(), usegmt=True))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(told)))
-        self.end_headers()
-        self.wfile.write(told if status != 204 else b"")
-
-    def _checked(self, body: bytes) -> tuple[int, bytes, dict[str, str]] | None:
-        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        if self.headers.get("Authorization") != f"Basic {login}":
-            return 401, b"", {}
-        if body and self.headers.get("Content-Type") != "application/json":
-            return 415, b"", {}
-        told = self.headers.get("Content-MD5")
-        if told and told != base64.b64encode(hashlib.md5(body).digest()).decode():
-            return 400, b"", {}
-        return None
-
-    do_GET = do_POST = do_DELETE = do_LOCK = do_UNLOCK = do_PUT = handle_any  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    state: StateServer
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that were killed; let all else be seen."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as given
-
-
 @contextmanager
 def serving(*, gitlab: bool, clock: Callable[[], float]) -> Iterator[StateServer]:
     """Run a server until the block ends."""
     state = StateServer(gitlab, clock)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.state = state
-    state.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield state
-    finally:
-        state.over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answered(lambda *asked: state.answer(*asked)) as state.address:
+        try:
+            yield state
+        finally:
+            state.over.set()

@@ -9,7 +9,7 @@ import uuid
 from itertools import pairwise
 from pathlib import Path
 
-from store_conformance import Clock, holder, intent, record, run
+from store_conformance import Clock, holder, intent, record, run, where
 
 from reconciler.errors import Locked
 from reconciler.state import Settlement, Status
@@ -36,6 +36,21 @@ def turns(children):
     assert len({fence for fence, *_ in found}) == len(found)
     assert all(left <= entered for (_, _, left, *_), (_, entered, *_) in pairwise(found))
     return found
+
+
+def comes_too_late(place, opens):
+    """Have a process sleep past its lease while another works, and be refused when it wakes."""
+    process = child("stopped", place, lease=0.5)
+    process.stopped()
+    store = opens()
+    with store.lock(holder("bob"), timeout=30) as writer:
+        writer.begin(run("bob"))
+        writer.save([record(1, "mine")], [], "import")
+        process.signal(signal.SIGCONT)
+        process.wait()
+        assert process.out == "refused\nrefused\n"
+    (found,) = store.records([where(1)])
+    assert found.document["profile"]["name"] == "mine1"
 
 
 def opened(place):
@@ -111,7 +126,7 @@ def race(place, rounds):
             say(fence, entered, left)
             done += 1
         except Locked:
-            time.sleep(0.002)
+            time.sleep(0.01)
 
 
 def queue(place, rounds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from reconciler.accounts import Address, Observed
 from reconciler.changes import Override
 from reconciler.state import Holder, Intent, Record, Run, Store
+from tests.forks import until
 
 Opens = Callable[..., Store]
 HERE = socket.gethostname()
@@ -72,6 +74,22 @@ def dead_pid():
     """Return the number of a process that has surely ended."""
     with subprocess.Popen(["true"]) as process:
         return process.pid
+
+
+def killed_and_settled(world, root):
+    """Kill an apply of sixty accounts in the middle, lose its folder, and go on in another."""
+    names = [f"user-{n:03d}" for n in range(60)]
+    world.accounts("\n".join(f"{name}:\n  profile: {{name: {name}}}" for name in names))
+    process = world.start("apply", "--auto-approve")
+    until(lambda: len(world.mutations()) > 5)
+    process.kill()
+    other = world.elsewhere(root)
+    shutil.rmtree(world.root)
+    ended = other.run("apply", "--auto-approve")
+    assert ended.code == 0, ended.err
+    assert other.run("plan").last == "No changes. 60 accounts as recorded."
+    created = [id for call in other.mutations() for id in call["account_ids"]]
+    assert sorted(created) == names
 
 
 class StoreFixtures:

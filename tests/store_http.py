@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from state_server import PASSWORD, USER
-from store_conformance import holder, intent, record, run
+import pytest
+from state_server import PASSWORD, USER, serving
+from store_conformance import Clock, holder, intent, record, run
 
 from reconciler.state import Settlement, Status
 from reconciler.stores.http import HttpRemote
@@ -66,3 +67,32 @@ def write(store, n=50):
 
 
 TIMEOUT = httpx.Timeout(0.3)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["plain", "gitlab"])
+def server(request, clock):
+    with serving(gitlab=request.param == "gitlab", clock=clock) as state:
+        yield state
+
+
+@pytest.fixture
+def opens(server, clock, tmp_path):
+    """Open the state of the server."""
+    with opening(server, clock, tmp_path) as open_:
+        yield open_
+
+
+@pytest.fixture
+def filled(server, opens):
+    """A server that holds ten records, seen by a run from this folder; nobody has them open."""
+    fill(opens())
+    return server
+
+
+FIXTURES = (clock, filled, opens, server)
+"""For a module that names them so."""

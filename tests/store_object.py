@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bucket_server import BUCKET
-from store_conformance import holder, intent, record, run
+import pytest
+from bucket_server import BUCKET, bucket
+from store_conformance import Clock, holder, intent, record, run
 
 from reconciler.state import Settlement, Status
 from reconciler.stores.object import ObjectRemote, objects
@@ -58,3 +59,44 @@ def write(store, n=50, id="run-2"):
         writer.begin(run(id))
         writer.intend([intent(f"i-{n}", n, run=id)])
         writer.settle([Settlement(f"i-{n}", Status.CONFIRMED, record=record(n))])
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def server(clock):
+    """A bucket on loopback."""
+    with bucket(clock) as made_:
+        yield made_
+
+
+@pytest.fixture
+def in_bucket(server, clock, tmp_path):
+    """Open the state in the bucket."""
+
+    def open_(root=tmp_path, **how):
+        return made(server.endpoint, root, how.pop("clock", clock), **how)
+
+    return open_
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "objects"
+
+
+@pytest.fixture
+def in_folder(folder, clock, tmp_path):
+    """Open the state in a folder."""
+
+    def open_(root=tmp_path, **how):
+        return made(folder.as_uri(), root, clock, **how)
+
+    return open_
+
+
+FIXTURES = (clock, folder, in_bucket, in_folder, server)
+"""For a module that names them so."""

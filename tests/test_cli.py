@@ -7,13 +7,15 @@ import os
 import pickle
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.config import schema_text
-from tests.forks import until
+from tests.forks import forking, until
+from tests.github_runner import program
 from tests.world import World
 
 TWO = """
@@ -867,10 +869,16 @@ def test_missing_workspace_names_init(world: World) -> None:
     assert "reconciler init" in ended.err
 
 
-def test_demo_tells_the_whole_story(world: World, tmp_path: Path) -> None:
+def test_demo_tells_the_whole_story(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The demo ends well, in CI too, shows each command, and keeps its workspace if asked."""
-    world.environ["CI"] = "true"
-    ended = world.process("demo", "--keep", str(tmp_path / "kept"))
+    # What it starts are processes as ever, but not of an interpreter that imports it all anew.
+    asked = '[ "$1 $2 $3" = "-P -m reconciler" ] && shift 3'
+    program(tmp_path / "python", f"{asked} && {forking().line}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("CI", "true")
+    ended = world.run("demo", "--keep", str(tmp_path / "kept"))
 
     assert ended.code == 0, ended.out + ended.err
     assert "$ reconciler plan --out change.plan.json" in ended.out

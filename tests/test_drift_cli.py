@@ -507,7 +507,7 @@ class TestNotify:
 
     def test_a_service_that_hangs_is_given_up(self, hook: Webhook, world: World) -> None:
         """The whole exchange has one deadline."""
-        from reconciler.secrets import Redactor
+        from reconciler.redaction import Redactor
         from reconciler.transport.notify import notify
 
         hook.hang = Event()

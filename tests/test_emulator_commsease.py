@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,7 @@ import httpx
 import pytest
 
 from reconciler.emulator import Clock, Settings
-from tests.emulator_client import Caller, signed
-from tests.shared_emulator import emulating
+from tests.emulator_client import Caller, calling, signed
 
 FORM = "application/x-www-form-urlencoded;charset=utf-8"
 MUTES = ("muteP2P", "muteTeam", "muteRoom", "muteQChat")
@@ -37,30 +35,11 @@ class Forms(Caller):
         assert ("desc" in envelope) == (envelope["code"] != 200)
         return envelope
 
-    def guess(self, **guesses: object) -> None:
-        """Change guesses."""
-        self.control("PATCH", "/guesses", guesses)
-
-
-@contextmanager
-def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Forms]:
-    with (
-        emulating(settings, clock=clock) as url,
-        httpx.Client(base_url=url, trust_env=False) as http,
-    ):
-        yield Forms(http)
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Forms]:
-    with calling(Settings(rate=0)) as caller:
-        yield caller
-
 
 @pytest.fixture
-def caller(shared: Forms) -> Iterator[Forms]:
-    yield shared
-    shared.control("DELETE", "/guesses")
+def caller() -> Iterator[Forms]:
+    with calling(Forms) as one:
+        yield one
 
 
 @pytest.fixture
@@ -286,7 +265,7 @@ def test_too_many_calls_block_one_api_for_ten_seconds() -> None:
     """The call over the rate answers 416 and blocks its own API for ten seconds, no other."""
     now = [1000.0]
     clock = Clock(time.time, lambda: now[0])
-    with calling(Settings(rate=3), clock) as caller:
+    with calling(Forms, Settings(rate=3), clock) as caller:
         codes = [caller.post("unblock", {"accid": "x"})["code"] for _ in range(4)]
         assert codes == [414, 414, 414, 416]
         assert caller.post("block", {"accid": "x"})["code"] == 414

@@ -18,7 +18,7 @@ import pytest
 
 import reconciler.emulator
 from reconciler.emulator import Guesses, Settings, running, serve
-from tests.emulator_client import Caller
+from tests.emulator_client import Caller, calling, client
 
 ACCOUNTS = "/im/v2/accounts"
 HELD = "/accounts/yunxin/demo-app-key"
@@ -30,18 +30,10 @@ serve(Settings(data=sys.argv[1] or None, rate=0), announce=lambda line: print(li
 """
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running(Settings(rate=0)) as base:
-        yield base
-
-
 @pytest.fixture
-def caller(url: str) -> Iterator[Caller]:
-    with httpx.Client(base_url=url, trust_env=False, timeout=5) as http:
-        yield Caller(http)
-        for path in ("/faults", "/guesses", "/requests"):
-            http.delete(f"/_emulator{path}")
+def caller() -> Iterator[Caller]:
+    with calling(Caller) as one:
+        yield one
 
 
 @pytest.fixture
@@ -308,12 +300,12 @@ def test_duplicate_keys_say_two_things(caller: Caller, name: str) -> None:
     assert [value for key, value in pairs if key == "code"] == [0, 200]
 
 
-def test_a_reset_is_a_tcp_reset(caller: Caller, url: str, name: str) -> None:
+def test_a_reset_is_a_tcp_reset(caller: Caller, name: str) -> None:
     """The reset fault is an RST on the wire, not an orderly close."""
     caller.control("POST", "/faults", [{"match": {"api": "get"}, "fault": "reset"}])
-    host, port = httpx.URL(url).host, httpx.URL(url).port
+    port = caller.http.base_url.port
     assert port is not None
-    with socket.create_connection((host, port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
         peer.sendall(f"GET {ACCOUNTS}/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         with pytest.raises(ConnectionResetError):
             peer.recv(1)
@@ -349,7 +341,7 @@ def test_accounts_survive_being_killed(tmp_path: Path) -> None:
     """With a data file, what was answered is still held after SIGKILL and a new start."""
     data = tmp_path / "emulator.db"
     process, base = started(data)
-    with httpx.Client(base_url=base, trust_env=False) as http:
+    with client(base) as http:
         caller = Caller(http)
         caller.create("alive", token="t", user_information={"name": "云"})
         caller.create("gone")
@@ -361,7 +353,7 @@ def test_accounts_survive_being_killed(tmp_path: Path) -> None:
         before = caller.control("GET", "/accounts")
         assert ended(process, signal.SIGKILL)[0] == -signal.SIGKILL
     process, base = started(data)
-    with httpx.Client(base_url=base, trust_env=False) as http:
+    with client(base) as http:
         assert Caller(http).control("GET", "/accounts") == before
         assert before["count"] == 2
         assert ended(process, signal.SIGTERM) == (0, "", "")
@@ -386,7 +378,7 @@ def test_one_data_file_has_one_emulator(tmp_path: Path) -> None:
 def test_a_signal_stops_it_cleanly_and_soon(number: int) -> None:
     """Neither an idle kept-alive connection nor a hanging request holds the emulator back."""
     process, base = started(None)
-    with httpx.Client(base_url=base, trust_env=False) as http:
+    with client(base) as http:
         caller = Caller(http)
         caller.control(
             "POST", "/faults", [{"match": {"api": "get"}, "fault": "hang", "seconds": 60}]

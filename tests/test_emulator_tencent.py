@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 from TLSSigAPIv2 import TLSSigAPIv2
 
 from reconciler.emulator import Clock, Settings
+from tests.emulator_client import client
 from tests.shared_emulator import emulating
 
 FOREVER = 4294967295
@@ -27,7 +27,7 @@ class Caller:
     """A caller that signs with the vendor's own signer and sends no Content-Type."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, trust_env=False)
+        self.http = client(url)
         self.url = url
 
     def query(self, **other: str) -> dict[str, str]:
@@ -295,15 +295,11 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Caller]:
-    with emulating() as url:
-        one = Caller(url)
-        yield one
-        one.http.close()
-
-
-@tuned(max_examples=60, deadline=None)
+@tuned(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.sampled_from(
         [
@@ -321,9 +317,9 @@ def shared() -> Iterator[Caller]:
     ),
     JSON,
 )
-def test_any_body_has_an_answer(shared: Caller, path: str, body: Any) -> None:
+def test_any_body_has_an_answer(caller: Caller, path: str, body: Any) -> None:
     """Whatever JSON arrives, the answer is an envelope with HTTP 200."""
-    assert isinstance(shared(path, body)["ErrorCode"], int)
+    assert isinstance(caller(path, body)["ErrorCode"], int)
 
 
 def test_deleting_can_be_switched_off(caller: Caller) -> None:

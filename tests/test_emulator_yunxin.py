@@ -3,18 +3,15 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from reconciler.emulator import Clock, Settings
-from tests.emulator_client import Caller, signed
-from tests.shared_emulator import emulating
+from tests.emulator_client import Caller, calling, signed
 
 ACCOUNTS = "/im/v2/accounts"
 USERS = "/im/v2/users"
@@ -29,25 +26,10 @@ LIMITS = {
 }
 
 
-@contextmanager
-def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Caller]:
-    with (
-        emulating(settings, clock=clock) as url,
-        httpx.Client(base_url=url, trust_env=False) as http,
-    ):
-        yield Caller(http)
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Caller]:
-    with calling(Settings(rate=0)) as caller:
-        yield caller
-
-
 @pytest.fixture
-def caller(shared: Caller) -> Iterator[Caller]:
-    yield shared
-    shared.control("DELETE", "/guesses")
+def caller() -> Iterator[Caller]:
+    with calling(Caller) as one:
+        yield one
 
 
 @pytest.fixture
@@ -233,7 +215,7 @@ CALLS = st.sampled_from(
 
 
 @tuned(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -469,7 +451,7 @@ class Hands:
 def test_a_call_over_the_rate_blocks_that_api_for_ten_seconds() -> None:
     """Two calls a second pass, the third is 416 and blocks its API, and no other, for 10 s."""
     hands = Hands()
-    with calling(Settings(rate=2), Clock(monotonic=hands.read)) as caller:
+    with calling(Caller, Settings(rate=2), Clock(monotonic=hands.read)) as caller:
         read = ("GET", f"{ACCOUNTS}/nobody")
         assert [caller.code(*read) for _ in range(3)] == [102404, 102404, 416]
         assert caller.code("GET", f"{USERS}/nobody") == 102404
@@ -482,7 +464,7 @@ def test_a_call_over_the_rate_blocks_that_api_for_ten_seconds() -> None:
 def test_the_window_of_the_rate_slides() -> None:
     """Calls at 0, 0.6 and 1.0 s pass at a rate of 2; one more at 1.5 s is over it."""
     hands = Hands()
-    with calling(Settings(rate=2), Clock(monotonic=hands.read)) as caller:
+    with calling(Caller, Settings(rate=2), Clock(monotonic=hands.read)) as caller:
         codes = []
         for step in (0.0, 0.6, 0.4, 0.5):
             hands.at += step
@@ -492,7 +474,7 @@ def test_the_window_of_the_rate_slides() -> None:
 
 def test_calls_that_are_not_signed_do_not_count() -> None:
     """A stranger's calls do not use up the app's rate."""
-    with calling(Settings(rate=1), Clock(monotonic=Hands().read)) as caller:
+    with calling(Caller, Settings(rate=1), Clock(monotonic=Hands().read)) as caller:
         for _ in range(3):
             caller.http.get(f"{ACCOUNTS}/nobody", headers=signed("wrong"))
         assert caller.code("GET", f"{ACCOUNTS}/nobody") == 102404

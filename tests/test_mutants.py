@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import test_crash_points
-import test_secrets_redactor
+import test_redaction
 import test_settle
 import test_transport_secrecy
 import yaml
@@ -152,9 +152,9 @@ class TestSecrets:
     def test_a_redactor_that_is_off_is_caught(self):
         """Were texts let through as they are, the redactor suite would say so."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("reconciler.secrets.Redactor.redact", lambda self, text: text)
+            patch.setattr("reconciler.redaction.Redactor.redact", lambda self, text: text)
             with pytest.raises(AssertionError):
-                test_secrets_redactor.test_overlapping_values_leave_no_tail()
+                test_redaction.test_overlapping_values_leave_no_tail()
 
 
 HOSTILE = (

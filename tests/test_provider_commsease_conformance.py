@@ -2,97 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
 from reconciler.conversation import Result, Why
-from reconciler.providers import provider
-from reconciler.transport import Clock, Transport
-from reconciler.values import Reference
+from reconciler.transport import Transport
 from reconciler.workspace import App
-from tests.provider_conformance import TOKEN, ProviderConformance, Vendor
+from tests.provider_conformance import NETEASE, TOKEN, ProviderConformance, Vendor, speaking
 
 PUSH = "push_enabled_when_desktop_online"
-SECRETS = {
-    "env:SECRET": "demo-app-secret",
-    "env:IM_TOKEN": "a-first-token",
-    "env:OTHER_TOKEN": "another-token",
-}
-
-
-@dataclass
-class Loopback:
-    """The emulator, and providers that speak to it."""
-
-    endpoint: str
-    clock: Clock
-
-    def control(self, path: str, body: Any = None, method: str = "GET") -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        url = f"{self.endpoint}/_emulator/{path}"
-        request = urllib.request.Request(url, data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def held(self, account_id: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.control(f"accounts/commsease/demo-app-key/{account_id}")
-        return found
-
-    def faults(self, api: str, **fault: Any) -> None:
-        self.control("faults", [{"match": {"api": api}, **fault}], "POST")
-
-    def guess(self, **guesses: Any) -> None:
-        self.control("guesses", guesses, "PATCH")
-
-    def calls(self) -> list[str]:
-        return [entry["api"] for entry in self.control("requests")["requests"]]
-
-    def vendor(self, type: str, path: str) -> Vendor:
-        app = App(
-            "app",
-            type,
-            self.endpoint + path,
-            rate=2000,
-            credentials={"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")},
-        )
-        speaks = provider(type)
-        transport = Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=self.clock)
-        return Vendor(speaks, transport, self.held, self.faults)
 
 
 @pytest.fixture
-def loopback(endpoint: str) -> Loopback:
-    """An emulator; a pause after throttling passes at once."""
-    passed = [0.0]
-    real = Clock()
-    clock = Clock(
-        real.now,
-        lambda: real.monotonic() + passed[0],
-        lambda seconds: passed.__setitem__(0, passed[0] + seconds),
-        real.random,
-        real.nonce,
-    )
-    return Loopback(endpoint, clock)
-
-
-@pytest.fixture
-def vendor(loopback: Loopback) -> Iterator[Vendor]:
+def vendor(endpoint: str) -> Iterator[Vendor]:
     """CommsEase v1 on loopback."""
-    made = loopback.vendor("commsease", "/nimserver")
-    with made.transport:
+    with speaking(endpoint, "commsease") as made:
         yield made
 
 
 @pytest.fixture
-def newer(loopback: Loopback) -> Iterator[Vendor]:
+def newer(endpoint: str) -> Iterator[Vendor]:
     """The same app through the server API v2."""
-    made = loopback.vendor("yunxin", "")
-    with made.transport:
+    with speaking(endpoint, "yunxin") as made:
         yield made
 
 
@@ -119,9 +52,9 @@ class TestCommsEaseAsGuessedOtherwise(ProviderConformance):
     }
 
     @pytest.fixture
-    def vendor(self, vendor: Vendor, loopback: Loopback) -> Vendor:
+    def vendor(self, vendor: Vendor) -> Vendor:
         """CommsEase v1 with every other guess."""
-        loopback.guess(**self.OTHERWISE)
+        vendor.guess(**self.OTHERWISE)
         return vendor
 
 
@@ -162,72 +95,64 @@ class TestBothVersions:
 class TestEveryGuess:
     """What nobody knows of the vendor must not matter."""
 
-    def test_a_batch_refused_for_unknown_ids_is_asked_one_by_one(
-        self, vendor: Vendor, loopback: Loopback
-    ) -> None:
+    def test_a_batch_refused_for_unknown_ids_is_asked_one_by_one(self, vendor: Vendor) -> None:
         """With 414 for a whole batch each id is asked once more, and no more than that."""
-        loopback.guess(commsease_unknown_ids="refuse", commsease_missing_words="not register")
+        vendor.guess(commsease_unknown_ids="refuse", commsease_missing_words="not register")
         vendor.create("alice")
 
         seen = vendor.read("nobody", "alice", "noone")
 
         assert [name for name, one in seen.items() if one.exists] == ["alice"]
         assert len(seen) == 3
-        assert loopback.calls().count("get_uinfos") == 4
+        assert vendor.calls().count("get_uinfos") == 4
 
-    def test_a_body_of_2017_has_no_mutes(self, vendor: Vendor, loopback: Loopback) -> None:
+    def test_a_body_of_2017_has_no_mutes(self, vendor: Vendor) -> None:
         """Without mute fields the flags are not known, and the account is read all the same."""
-        loopback.guess(commsease_uinfos="old")
+        vendor.guess(commsease_uinfos="old")
         vendor.create("alice", profile={"name": "A"})
 
         seen = vendor.read("alice")["alice"]
 
         assert (seen.profile["name"], dict(seen.configuration)) == ("A", {})
 
-    def test_a_ban_that_stands_is_a_ban(self, vendor: Vendor, loopback: Loopback) -> None:
+    def test_a_ban_that_stands_is_a_ban(self, vendor: Vendor) -> None:
         """422 for a second block says that the account is blocked, which is what was wanted."""
-        loopback.guess(commsease_block_again_code=422)
+        vendor.guess(commsease_block_again_code=422)
         vendor.create("alice")
 
         assert vendor.block("alice").result is vendor.block("alice").result is Result.CONFIRMED
 
-    def test_a_blocked_account_that_takes_nothing(self, vendor: Vendor, loopback: Loopback) -> None:
+    def test_a_blocked_account_that_takes_nothing(self, vendor: Vendor) -> None:
         """422 for a profile update is a refusal because of the ban; 200 is a change."""
         vendor.create("alice")
         vendor.block("alice")
         assert vendor.update("alice", profile__name="A").result is Result.CONFIRMED
 
-        loopback.guess(commsease_blocked_code=422)
+        vendor.guess(commsease_blocked_code=422)
 
         refused = vendor.update("alice", profile__name="B")
         assert (refused.result, refused.why) == (Result.REJECTED, Why.BANNED)
 
-    def test_a_wrong_secret_is_told_from_a_wrong_parameter(self, loopback: Loopback) -> None:
+    def test_a_wrong_secret_is_told_from_a_wrong_parameter(self, vendor: Vendor) -> None:
         """The 414 of a bad CheckSum is about the credentials, and says so."""
-        made = loopback.vendor("commsease", "/nimserver")
-        app = App(
-            "app",
-            "commsease",
-            f"{loopback.endpoint}/nimserver",
-            credentials={"app_key": "demo-app-key", "app_secret": Reference("env:OTHER_TOKEN")},
-        )
-        with Transport(made.provider, app, lambda ref: SECRETS[ref.text]) as transport:
-            done = transport.run(made.provider.block("alice", {}))
+        app = App("app", "commsease", f"{vendor.endpoint}/nimserver", credentials=NETEASE)
+        with Transport(vendor.provider, app, lambda _: "another secret") as transport:
+            done = transport.run(vendor.provider.block("alice", {}))
         assert (done.code, done.why) == ("414", Why.AUTH)
 
 
 class TestPushSwitch:
-    def test_it_waits_for_the_first_login(self, vendor: Vendor, loopback: Loopback) -> None:
+    def test_it_waits_for_the_first_login(self, vendor: Vendor) -> None:
         """It waits at registration and before a login; afterwards it is set as its inverse."""
         made = vendor.create("alice", configuration={PUSH: False})
         early = vendor.update("alice", **{f"configuration__{PUSH}": False})
-        loopback.control("accounts/commsease/demo-app-key/alice", {"logged_in": True}, "PATCH")
+        vendor.edit("alice", logged_in=True)
         late = vendor.update("alice", **{f"configuration__{PUSH}": False})
 
         assert made.waiting == early.waiting == (f"configuration.{PUSH}",)
         assert made.result is early.result is late.result is Result.CONFIRMED
         assert late.waiting == ()
-        assert loopback.held("alice")["configuration"] == {PUSH: False}
+        assert vendor.held("alice")["configuration"] == {PUSH: False}
 
 
 class TestCreateInTwoSteps:

@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from reconciler.conversation import Result, Why
-from reconciler.providers import provider
-from reconciler.transport import Clock, Transport
-from reconciler.values import Reference
-from reconciler.workspace import App
-from tests.provider_conformance import ProviderConformance, Vendor
+from tests.provider_conformance import ProviderConformance, Vendor, speaking
 
 TAG = "Tag_Profile_Custom_Blocked"
 
 
 @pytest.fixture
 def vendor(endpoint: str) -> Iterator[Vendor]:
-    """Tencent Chat with a marker tag on loopback; a pause after throttling passes at once."""
-    passed = [0.0]
-    real = Clock()
-    clock = Clock(
-        real.now,
-        lambda: real.monotonic() + passed[0],
-        lambda seconds: passed.__setitem__(0, passed[0] + seconds),
-        real.random,
-        real.nonce,
-    )
-
-    def control(path: str, body: Any = None, method: str = "GET") -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def held(account_id: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = control(f"accounts/tencent/1400000000/{account_id}")
-        return found
-
-    def faults(api: str, **fault: Any) -> None:
-        if api == "guesses":
-            control("guesses", fault, "PATCH")
-        else:
-            control("faults", [{"match": {"api": api}, **fault}], "POST")
-
-    app = App(
-        "sg-chat",
-        "tencent",
-        endpoint,
-        rate=2000,
-        credentials={
-            "sdk_app_id": "1400000000",
-            "admin": "administrator",
-            "secret_key": Reference("env:SECRET"),
-        },
-    )
-    speaks = provider("tencent", {"blocked_tag": TAG}, ("profile.custom.Team",))
-    with Transport(speaks, app, lambda ref: "demo-secret-key", clock=clock) as transport:
-        yield Vendor(speaks, transport, held, faults)
+    """Tencent Chat with a marker tag on loopback."""
+    with speaking(endpoint, "tencent", {"blocked_tag": TAG}, ("profile.custom.Team",)) as made:
+        yield made
 
 
 class TestTencent(ProviderConformance):
@@ -132,7 +88,7 @@ class TestTencent(ProviderConformance):
         self, vendor: Vendor, guess: dict[str, Any]
     ) -> None:
         """What no page settles makes no difference to a whole life of an account."""
-        vendor.faults("guesses", **guess)
+        vendor.guess(**guess)
         assert vendor.create("alice", profile=self.PROFILE).result is Result.CONFIRMED
         assert vendor.block("alice").result is Result.CONFIRMED
         seen = vendor.read("alice", "nobody")

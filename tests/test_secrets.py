@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.errors import SecretError
-from reconciler.secrets import HIDDEN, Resolver, fingerprint, mint
+from reconciler.redaction import HIDDEN
+from reconciler.secrets import Resolver, fingerprint, mint
 from reconciler.values import Reference
 from reconciler.workspace import SecretSettings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import stat
 import time
 from pathlib import Path
@@ -13,10 +12,19 @@ from pathlib import Path
 import pytest
 from state_server import PASSWORD, SEVEN, USER, Fault, serving
 from store_child import child
-from store_conformance import Clock, StoreConformance, holder, intent, record, run, where
+from store_conformance import (
+    Clock,
+    StoreConformance,
+    holder,
+    intent,
+    killed_and_settled,
+    record,
+    run,
+    where,
+)
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
-from store_http import Claiming, fill, opening, remote, write
+from store_http import FIXTURES, Claiming, opening, remote, write
 
 from reconciler.errors import ConfigError, Locked, StateError
 from reconciler.snapshot import decode
@@ -26,30 +34,7 @@ from reconciler.stores.remote import RemoteStore
 from tests.forks import until
 from tests.world import World
 
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture(params=["plain", "gitlab"])
-def server(request, clock):
-    with serving(gitlab=request.param == "gitlab", clock=clock) as state:
-        yield state
-
-
-@pytest.fixture
-def opens(server, clock, tmp_path):
-    """Open the state of the server."""
-    with opening(server, clock, tmp_path) as open_:
-        yield open_
-
-
-@pytest.fixture
-def filled(server, opens):
-    """A server that holds ten records, seen by a run from this folder; nobody has them open."""
-    fill(opens())
-    return server
+clock, filled, opens, server = FIXTURES
 
 
 @pytest.fixture
@@ -328,16 +313,6 @@ def world(tmp_path, server, endpoint):
     return made
 
 
-def elsewhere(world, tmp_path):
-    """Return the same workspace as another machine has it: without anything kept."""
-    other = World(tmp_path / "second", world.endpoint, world.environ)
-    environ = world.environ
-    other.environ = environ
-    for name in ("reconciler.yaml", "accounts/team.yaml"):
-        other.write(name, (world.root / name).read_text())
-    return other
-
-
 def test_plan_apply_plan(world, server, tmp_path):
     """A plan is applied with its state on the server; another machine plans nothing more."""
     world.accounts("alice:\n  profile: {name: Alice}\nbob:\n  profile: {name: Bob}")
@@ -347,7 +322,7 @@ def test_plan_apply_plan(world, server, tmp_path):
         0,
         "Apply complete: 2 created, 0 updated, 0 blocked, 0 unblocked, 0 forgotten.",
     )
-    other = elsewhere(world, tmp_path)
+    other = world.elsewhere(tmp_path / "second")
     posts = server.posts
     assert other.run("plan").last == "No changes. 2 accounts as recorded."
     assert other.run("apply", "--auto-approve").code == 0
@@ -392,20 +367,9 @@ def test_what_was_kept_aside_can_be_pushed(world, server):
     assert len(world.mutations()) == 2
 
 
-def test_a_killed_apply_is_settled_elsewhere(world, server, tmp_path):
+def test_a_killed_apply_is_settled_elsewhere(world, tmp_path):
     """Killed in the middle, with its folder lost, an apply is caught up with from another one."""
-    names = [f"user-{n:03d}" for n in range(60)]
-    world.accounts("\n".join(f"{name}:\n  profile: {{name: {name}}}" for name in names))
-    process = world.start("apply", "--auto-approve")
-    until(lambda: len(world.mutations()) > 5)
-    process.kill()
-    other = elsewhere(world, tmp_path)
-    shutil.rmtree(world.root)
-    ended = other.run("apply", "--auto-approve")
-    assert ended.code == 0, ended.err
-    assert other.run("plan").last == "No changes. 60 accounts as recorded."
-    created = [id for call in other.mutations() for id in call["account_ids"]]
-    assert sorted(created) == names
+    killed_and_settled(world, tmp_path / "second")
 
 
 def test_held_is_exit_5(world, server):

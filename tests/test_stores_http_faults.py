@@ -7,38 +7,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from state_server import PASSWORD, Fault, serving
+from state_server import PASSWORD, Fault
 from store_conformance import Clock, holder, record, run, seen, where
-from store_http import TIMEOUT, fill, opening, write
+from store_http import FIXTURES, TIMEOUT, write
 
 from reconciler.errors import Locked, StateError
 from reconciler.stores.remote_content import _seal
 from reconciler.values import canonical
 
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture(params=["plain", "gitlab"])
-def server(request, clock):
-    with serving(gitlab=request.param == "gitlab", clock=clock) as state:
-        yield state
-
-
-@pytest.fixture
-def opens(server, clock, tmp_path):
-    """Open the state of the server."""
-    with opening(server, clock, tmp_path) as open_:
-        yield open_
-
-
-@pytest.fixture
-def filled(server, opens):
-    """A server that holds ten records, seen by a run from this folder; nobody has them open."""
-    fill(opens())
-    return server
+clock, filled, opens, server = FIXTURES
 
 
 # What is read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import sys
 
@@ -16,6 +15,7 @@ from store_conformance import (
     StoreConformance,
     holder,
     intent,
+    killed_and_settled,
     record,
     run,
     seen,
@@ -23,19 +23,15 @@ from store_conformance import (
 )
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
-from store_object import fill, made, write
+from store_object import FIXTURES, fill, made, write
 
 from reconciler.errors import ConfigError, Locked
 from reconciler.state import Settlement, Status
 from reconciler.stores.object import objects
 from reconciler.stores.object_cloud import CloudObjects, opened
-from tests.forks import until
 from tests.world import World
 
-
-@pytest.fixture
-def clock():
-    return Clock()
+clock, folder, in_bucket, in_folder, server = FIXTURES
 
 
 @pytest.fixture(params=["folder", "cloud"])
@@ -55,38 +51,6 @@ def opens(place, clock, tmp_path):
 
     def open_(root=tmp_path, sleep=clock.sleep, lease=60.0):
         return made(url, root, clock, sleep=sleep, lease=lease)
-
-    return open_
-
-
-@pytest.fixture
-def server(clock):
-    """A bucket on loopback."""
-    with bucket(clock) as made_:
-        yield made_
-
-
-@pytest.fixture
-def in_bucket(server, clock, tmp_path):
-    """Open the state in the bucket."""
-
-    def open_(root=tmp_path, **how):
-        return made(server.endpoint, root, how.pop("clock", clock), **how)
-
-    return open_
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "objects"
-
-
-@pytest.fixture
-def in_folder(folder, clock, tmp_path):
-    """Open the state in a folder."""
-
-    def open_(root=tmp_path, **how):
-        return made(folder.as_uri(), root, clock, **how)
 
     return open_
 
@@ -360,14 +324,6 @@ def world(tmp_path, folder, endpoint):
     return made_
 
 
-def elsewhere(world, tmp_path):
-    """Return the same workspace as another machine has it: without anything kept."""
-    other = World(tmp_path / "second", world.endpoint)
-    for name in ("reconciler.yaml", "accounts/team.yaml"):
-        other.write(name, (world.root / name).read_text())
-    return other
-
-
 def test_plan_apply_plan(world, tmp_path):
     """A plan is applied with its state in a folder of objects; elsewhere nothing is left to do."""
     world.accounts("alice:\n  profile: {name: Alice}\nbob:\n  profile: {name: Bob}")
@@ -377,7 +333,7 @@ def test_plan_apply_plan(world, tmp_path):
         0,
         "Apply complete: 2 created, 0 updated, 0 blocked, 0 unblocked, 0 forgotten.",
     )
-    other = elsewhere(world, tmp_path)
+    other = world.elsewhere(tmp_path / "second")
     assert other.run("plan").last == "No changes. 2 accounts as recorded."
     assert other.run("drift").code == 0
     pulled = world.run("state", "pull").out
@@ -390,16 +346,5 @@ def test_plan_apply_plan(world, tmp_path):
 
 def test_a_killed_apply_is_settled_elsewhere(world, tmp_path, folder):
     """Killed in the middle, with its folder lost, an apply is caught up with from another one."""
-    names = [f"user-{n:03d}" for n in range(60)]
-    world.accounts("\n".join(f"{name}:\n  profile: {{name: {name}}}" for name in names))
-    process = world.start("apply", "--auto-approve")
-    until(lambda: len(world.mutations()) > 5)
-    process.kill()
-    other = elsewhere(world, tmp_path)
-    shutil.rmtree(world.root)
-    ended = other.run("apply", "--auto-approve")
-    assert ended.code == 0, ended.err
-    assert other.run("plan").last == "No changes. 60 accounts as recorded."
-    created = [id for call in other.mutations() for id in call["account_ids"]]
-    assert sorted(created) == names
+    killed_and_settled(world, tmp_path / "second")
     assert steps(folder) == []

@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from bucket_server import Fault, bucket
-from store_conformance import Clock, holder, intent, record, run, where
-from store_object import fill, made, write
+from bucket_server import Fault
+from store_conformance import holder, intent, record, run, where
+from store_object import FIXTURES, fill, write
 
 from reconciler.errors import StateError
 from reconciler.snapshot import decode
@@ -16,42 +16,7 @@ from reconciler.state import Settlement, Status
 from reconciler.stores.object import ObjectRemote, objects
 from reconciler.stores.remote import RemoteStore
 
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def server(clock):
-    """A bucket on loopback."""
-    with bucket(clock) as made_:
-        yield made_
-
-
-@pytest.fixture
-def in_bucket(server, clock, tmp_path):
-    """Open the state in the bucket."""
-
-    def open_(root=tmp_path, **how):
-        return made(server.endpoint, root, how.pop("clock", clock), **how)
-
-    return open_
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "objects"
-
-
-@pytest.fixture
-def in_folder(folder, clock, tmp_path):
-    """Open the state in a folder."""
-
-    def open_(root=tmp_path, **how):
-        return made(folder.as_uri(), root, clock, **how)
-
-    return open_
+clock, folder, in_bucket, in_folder, server = FIXTURES
 
 
 # What is refused

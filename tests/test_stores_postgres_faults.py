@@ -1,12 +1,11 @@
 """The PostgreSQL store under fire: ended connections, kills, races, crashes and migrations."""
 
 import itertools
-import signal
 import time
 
 import psycopg
 import pytest
-from store_child import child, turns
+from store_child import child, comes_too_late, turns
 from store_conformance import holder, intent, record, run, seen, where
 from store_postgres import FIXTURES
 from store_sqlite import fill
@@ -260,17 +259,7 @@ def test_killed_on_another_host(opens, place):
 
 def test_stopped_beyond_the_lease(opens, place):
     """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    process = child("stopped", place, lease=0.5)
-    process.stopped()
-    store = opens(clock=None)
-    with store.lock(holder("bob"), timeout=10) as writer:
-        writer.begin(run("bob"))
-        writer.save([record(1, "mine")], [], "import")
-        process.signal(signal.SIGCONT)
-        process.wait()
-        assert process.out == "refused\nrefused\n"
-    (found,) = store.records([where(1)])
-    assert found.document["profile"]["name"] == "mine1"
+    comes_too_late(place, lambda: opens(clock=None))
 
 
 def test_heartbeat_outlives_its_backend(opens, terminate):

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store_child import child, turns
+from store_child import child, comes_too_late, turns
 from store_conformance import holder, intent, record, run, seen, where
 from store_sqlite import fill
 
@@ -219,17 +219,7 @@ def test_contenders(opens, place, count, rounds):
 
 def test_stopped_beyond_the_lease(opens, place):
     """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    process = child("stopped", place, lease=0.5)
-    process.stopped()
-    store = opens(clock=time.time, sleep=time.sleep)
-    with store.lock(holder("bob"), timeout=5) as writer:
-        writer.begin(run("bob"))
-        writer.save([record(1, "mine")], [], "import")
-        process.signal(signal.SIGCONT)
-        process.wait()
-        assert process.out == "refused\nrefused\n"
-    (found,) = store.records([where(1)])
-    assert found.document["profile"]["name"] == "mine1"
+    comes_too_late(place, lambda: opens(clock=time.time, sleep=time.sleep))
 
 
 def test_heartbeat_keeps_the_lock(opens, place):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Any
+
+from tests.loopback import Answer, answered
 
 
 @dataclass
@@ -28,33 +29,12 @@ def webhook() -> Iterator[Webhook]:
     """Serve a webhook while the block runs."""
     hook = Webhook()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            hook.posted.append((self.path, json.loads(self.rfile.read(length))))
-            if hook.hang:
-                hook.hang.wait()
-            self.send_response(hook.status)
-            for name, value in hook.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(hook.body)))
-            self.end_headers()
-            self.wfile.write(hook.body)
+    def answer(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        hook.posted.append((path, json.loads(body)))
+        if hook.hang:
+            hook.hang.wait()
+        return hook.status, hook.body, hook.headers
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """Say nothing of a client that gave up."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    hook.url = f"http://127.0.0.1:{server.server_port}/services/T0/B0/secret-path?key=k-e-y"
-    try:
+    with answered(answer) as base:
+        hook.url = f"{base}/services/T0/B0/secret-path?key=k-e-y"
         yield hook
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

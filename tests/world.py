@@ -7,7 +7,6 @@ import io
 import json
 import os
 import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from unittest.mock import patch
 from reconciler import transport
 from reconciler.cli import run
 from tests.forks import Child, forking
+from tests.shared_emulator import control
 
 WORKSPACE = """\
 version: 1
@@ -78,6 +78,14 @@ class World:
             "reconciler.yaml", WORKSPACE.format(name=name, endpoint=self.endpoint, more=more)
         )
 
+    def elsewhere(self, root: Path) -> World:
+        """Return the same workspace as another machine has it: without anything kept."""
+        other = World(root, self.endpoint)
+        other.environ = self.environ
+        for name in ("reconciler.yaml", "accounts/team.yaml"):
+            other.write(name, (self.root / name).read_text())
+        return other
+
     def write(self, name: str, text: str) -> Path:
         """Write a file of the workspace."""
         path = self.root / name
@@ -113,10 +121,7 @@ class World:
 
     def control(self, path: str, body: Any = None, method: str = "GET") -> Any:
         """Ask or tell the emulator."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.endpoint}/_emulator/{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+        return control(self.endpoint, path, body, method)
 
     def vendor(self, account_id: str) -> dict[str, Any]:
         """Return what the vendor holds of an account."""

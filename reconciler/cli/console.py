@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from reconciler.diagnostics import Diagnostic
-    from reconciler.secrets import Redactor
+    from reconciler.redaction import Redactor
     from reconciler.views.text import Painter
 
 

@@ -1,15 +1,25 @@
 """The NetEase CommsEase server API v1 ("nimserver"): the same apps and accounts as the API v2."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.emulator.commsease_fields import MUTES, PROFILE, Form, listed, mutes, parsed, shown
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
-from reconciler.emulator.netease import BANS, PUSH, folded, is_id, signature
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
+from reconciler.emulator.netease import (
+    BANS,
+    PUSH,
+    Gate,
+    Object,
+    Refusal,
+    cleared,
+    folded,
+    held,
+    is_id,
+    refusing,
+    registered,
+)
 from reconciler.emulator.store import Account
-from reconciler.emulator.yunxin import VENDOR as STORED
-from reconciler.emulator.yunxin_fields import Object, Refusal
 
 VENDOR = "commsease"
 """The name of this API in log and faults; its accounts are stored as those of v2."""
@@ -34,8 +44,6 @@ _WORDS = {
 }
 
 _UNSIGNED = {"header": "header", "app": "appkey", "expired": "CurTime is expired"}
-
-Perform = Callable[[Call], Answer]
 
 
 def routes(context: Context) -> Paths:
@@ -66,7 +74,9 @@ def routes(context: Context) -> Paths:
     known = [
         (
             f"/nimserver/user/{action}.action",
-            Exchange(context, vendor, {"POST": Operation(name, _ids, _refusing(perform))}, wrong),
+            Exchange(
+                context, vendor, {"POST": Operation(name, _ids, refusing(perform, _failure))}, wrong
+            ),
         )
         for action, (name, perform) in table.items()
     ]
@@ -82,21 +92,17 @@ class _Api:
 
     def admit(self, call: Call) -> Answer | None:
         """Judge signature, then rate, then repetition; return the refusal, or None."""
-        context = self.context
-        settings, guesses = context.settings, context.guesses
-        verdict = signature(settings.app_key, settings.app_secret, call.headers, call.wall)
-        if verdict != "good":
-            return _failure(414, _UNSIGNED.get(verdict, verdict))
-        key = (VENDOR, settings.app_key, call.api)
-        prolongs = guesses.commsease_block_prolongs
-        if not context.throttle.allows(key, call.at, _BLOCK, prolongs=prolongs):
-            return _failure(416)
-        request = call.headers.get("requestid")
-        if request and guesses.commsease_repeat_seconds:
-            seen = (VENDOR, settings.app_key, request)
-            if not context.repeats.first(seen, call.at, guesses.commsease_repeat_seconds):
+        guesses = self.context.guesses
+        prolongs, repeats = guesses.commsease_block_prolongs, guesses.commsease_repeat_seconds
+        match Gate(VENDOR, _BLOCK, prolongs, "requestid", repeats).judge(self.context, call):
+            case "good":
+                return None
+            case "rate":
+                return _failure(416)
+            case "repeated":
                 return _failure(guesses.commsease_repeat_code)
-        return None
+            case why:
+                return _failure(414, _UNSIGNED.get(why, why))
 
     def create(self, call: Call) -> Answer:
         """Register an account (vendor page: register an account)."""
@@ -107,19 +113,9 @@ class _Api:
         if not is_id(given):
             raise Refusal(414, "accid is 1 to 32 letters, digits, _ @ . or -")
         token, about = form.token(), form.profile()
-        account_id = folded(given)
-        if self._held(account_id) is not None:
+        if held(self.context, folded(given)) is not None:
             raise Refusal(414, "already register")
-        now = self.context.clock.wall()
-        account = Account(
-            vendor=STORED,
-            app=self.context.settings.app_key,
-            id=account_id,
-            token=self.context.mint() if token is None else token,
-            created_at=now,
-            updated_at=now,
-            profile=_set(about),
-        )
+        account = registered(self.context, given, token, about)
         self.context.store.put(account)
         name = account.profile.get("name", "")
         info = {"accid": account.id, "token": account.token, "name": name}
@@ -174,7 +170,7 @@ class _Api:
             if code != 200:
                 raise Refusal(code, "nothing to change")
             return _success({})
-        return self._kept(replace(account, profile=_set({**account.profile, **about})))
+        return self._kept(replace(account, profile=cleared({**account.profile, **about})))
 
     def get_uinfos(self, call: Call) -> Answer:
         """Read profiles, and with muteStatus the module mutes; never token or ban."""
@@ -184,7 +180,7 @@ class _Api:
         with_mutes = form.flag("muteStatus") or False
         found: list[Object] = []
         for account_id in dict.fromkeys(map(folded, form.ids(_MOST_READ))):
-            account = self._held(account_id)
+            account = held(self.context, account_id)
             if account is not None:
                 found.append(shown(account, guesses, with_mutes=with_mutes))
             elif guesses.commsease_unknown_ids == "refuse":
@@ -234,7 +230,7 @@ class _Api:
         form = self._form(call)
         form.only("accids")
         asked = tuple(dict.fromkeys(map(folded, form.ids(_MOST_STATUS))))
-        known: dict[str, object] = {id_: [] for id_ in asked if self._held(id_) is not None}
+        known: dict[str, object] = {id_: [] for id_ in asked if held(self.context, id_) is not None}
         invalid = [id_ for id_ in asked if id_ not in known]
         return _success({"data": {"invalidAccids": invalid, "status": known}})
 
@@ -251,14 +247,11 @@ class _Api:
             raise Refusal(414, "the body is not a form")
         return Form(call.body, self.context.guesses)
 
-    def _held(self, account_id: str) -> Account | None:
-        return self.context.store.get(STORED, self.context.settings.app_key, account_id)
-
     def _known(self, form: Form) -> Account:
         given = form.given.get("accid", "")
         if not given:
             raise Refusal(414, "accid is required")
-        account = self._held(folded(given))
+        account = held(self.context, folded(given))
         if account is None:
             raise Refusal(414, f"{given} {self.context.guesses.commsease_missing_words}")
         return account
@@ -281,21 +274,6 @@ def _success(more: Mapping[str, object], *, mutated: bool = False) -> Answer:
 
 def _failure(code: int, words: str = "") -> Answer:
     return Answer(code, {"code": code, "desc": words or _WORDS.get(code, "error")})
-
-
-def _refusing(perform: Perform) -> Perform:
-    def performed(call: Call) -> Answer:
-        try:
-            return perform(call)
-        except Refusal as refusal:
-            return _failure(refusal.code, refusal.words)
-
-    return performed
-
-
-def _set(about: Mapping[str, object]) -> Object:
-    """Return a profile without the texts that were cleared."""
-    return {key: value for key, value in about.items() if value != ""}
 
 
 def _ids(call: Call) -> tuple[str, ...]:

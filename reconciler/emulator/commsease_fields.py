@@ -11,11 +11,12 @@ from reconciler.emulator.netease import (
     NOTIFY_LIMIT,
     TEXT_LIMITS,
     TOKEN_LIMIT,
+    Object,
+    Refusal,
     fits,
     is_email,
 )
 from reconciler.emulator.store import Account
-from reconciler.emulator.yunxin_fields import Object, Refusal
 
 NAMES: Mapping[str, str] = {
     "name": "name",

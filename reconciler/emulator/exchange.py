@@ -58,6 +58,9 @@ class Answer:
     mutated: bool = False
 
 
+Perform: TypeAlias = Callable[[Call], Answer]
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """Hold one API: its name in log and faults, whom a call is about, and what it does.
@@ -67,7 +70,7 @@ class Operation:
 
     api: str
     ids: Callable[[Call], tuple[str, ...]]
-    perform: Callable[[Call], Answer]
+    perform: Perform
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,20 @@
-"""What both generations of the NetEase server API share: the signature, ids and field limits."""
+"""What both versions of the NetEase server API share: admission, accounts, ids and limits."""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
+from reconciler.emulator.context import Context
+from reconciler.emulator.exchange import Answer, Call, Perform
+from reconciler.emulator.store import Account
+
+VENDOR = "yunxin"
+"""The name that the accounts of a NetEase app are stored under, for both versions."""
+
 Signature = Literal["good", "header", "app", "expired", "checksum"]
+Object = dict[str, object]
 
 SKEW = 300.0
 """Seconds that CurTime may differ from the server's clock (vendor page: how to call)."""
@@ -57,6 +66,80 @@ def signature(app_key: str, app_secret: str, headers: Mapping[str, str], wall: f
     if hashlib.sha1(signed, usedforsecurity=False).hexdigest() != headers.get("checksum"):
         return "checksum"
     return "good"
+
+
+class Refusal(Exception):
+    """Say that a call is refused: the vendor code and, where it helps, what is wrong."""
+
+    def __init__(self, code: int, words: str = "") -> None:
+        super().__init__(code, words)
+        self.code = code
+        self.words = words
+
+
+def refusing(perform: Perform, failure: Callable[[int, str], Answer]) -> Perform:
+    """Return an operation that answers a Refusal as a version of the API words it."""
+
+    def performed(call: Call) -> Answer:
+        try:
+            return perform(call)
+        except Refusal as refusal:
+            return failure(refusal.code, refusal.words)
+
+    return performed
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Hold what a version lets through: seconds of a block after 416, and of a repeated `trace`.
+
+    `trace` is the header that a repeated request has in common with the first one.
+    """
+
+    name: str
+    block: float
+    prolongs: bool
+    trace: str
+    repeats: float
+
+    def judge(self, context: Context, call: Call) -> Signature | Literal["rate", "repeated"]:
+        """Judge signature, then rate, then repetition; the first that is wrong, or `good`."""
+        app = context.settings.app_key
+        signed = signature(app, context.settings.app_secret, call.headers, call.wall)
+        if signed != "good":
+            return signed
+        key = (self.name, app, call.api)
+        if not context.throttle.allows(key, call.at, self.block, prolongs=self.prolongs):
+            return "rate"
+        trace = call.headers.get(self.trace)
+        if not trace or not self.repeats:
+            return "good"
+        first = context.repeats.first((self.name, app, trace), call.at, self.repeats)
+        return "good" if first else "repeated"
+
+
+def registered(context: Context, given: str, token: str | None, about: Object) -> Account:
+    """Return an account of the app as it is when it is made; without a token it is given one."""
+    now = context.clock.wall()
+    return Account(
+        vendor=VENDOR,
+        app=context.settings.app_key,
+        id=folded(given),
+        token=context.mint() if token is None else token,
+        created_at=now,
+        updated_at=now,
+        profile=cleared(about),
+    )
+
+
+def held(context: Context, account_id: str) -> Account | None:
+    """Return an account of the app, or None."""
+    return context.store.get(VENDOR, context.settings.app_key, account_id)
+
+
+def cleared(about: Mapping[str, object]) -> Object:
+    """Return a profile without the texts that were cleared."""
+    return {key: value for key, value in about.items() if value != ""}
 
 
 def is_id(text: str) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from urllib.parse import parse_qs
 
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
 from reconciler.emulator.store import Account
 from reconciler.emulator.tencent_fields import (
     FOREVER,
@@ -50,8 +50,6 @@ _WORDS = {
 }
 _SIGNATURES = {"malformed": 70003, "key": 70009, "user": 70013, "app": 70014, "expired": 70001}
 _STRANGERS = {ACCOUNT: 70403, PROFILE: 40004}
-
-Perform = Callable[[Call], Answer]
 
 
 def routes(context: Context) -> Paths:

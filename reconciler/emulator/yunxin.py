@@ -1,24 +1,27 @@
 """The NetEase Yunxin IM server API v2: accounts and user profiles, as far as it is known."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
-from reconciler.emulator.netease import PUSH, folded, is_id, signature
-from reconciler.emulator.store import Account
-from reconciler.emulator.yunxin_fields import (
-    Fields,
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
+from reconciler.emulator.netease import (
+    PUSH,
+    VENDOR,
+    Gate,
     Object,
     Refusal,
-    configuration,
-    profile,
+    cleared,
+    folded,
+    held,
+    is_id,
+    refusing,
+    registered,
 )
-
-VENDOR = "yunxin"
-"""The name the accounts of a NetEase app are stored under, for both API generations."""
+from reconciler.emulator.store import Account
+from reconciler.emulator.yunxin_fields import Fields, configuration, profile
 
 _WORDS = {
     200: "success",
@@ -40,8 +43,6 @@ _WORDS = {
     103451: "user profile hit antispam",
 }
 
-Perform = Callable[[Call], Answer]
-
 
 def routes(context: Context) -> Paths:
     """Return the paths of the API, each with and without the /nimserver prefix."""
@@ -58,14 +59,14 @@ def routes(context: Context) -> Paths:
     account = "/im/v2/accounts/{account_id}"
 
     def one(name: str, perform: Perform) -> Operation:
-        return Operation(name, _of_path, _refusing(perform))
+        return Operation(name, _of_path, refusing(perform, _failure))
 
     def many(name: str, perform: Perform) -> Operation:
-        return Operation(name, _of_query, _refusing(perform))
+        return Operation(name, _of_query, refusing(perform, _failure))
 
     table: dict[str, dict[str, Operation]] = {
         "/im/v2/accounts": {
-            "POST": Operation("create", _of_body, _refusing(api.create)),
+            "POST": Operation("create", _of_body, refusing(api.create, _failure)),
             "GET": many("batch_get", api.batch_get),
         },
         account: {"PATCH": one("update", api.update), "GET": one("get", api.get)},
@@ -95,27 +96,29 @@ class _Api:
 
     def admit(self, call: Call) -> Answer | None:
         """Judge signature, then rate, then repetition; return the refusal, or None."""
-        context = self.context
-        settings, guesses = context.settings, context.guesses
-        verdict = signature(settings.app_key, settings.app_secret, call.headers, call.wall)
-        if verdict != "good":
-            refused = {
-                "header": guesses.yunxin_header_code,
-                "app": 101303,
-                "expired": guesses.yunxin_expired_code,
-                "checksum": guesses.yunxin_bad_checksum_code,
-            }
-            return _failure(refused[verdict], f"bad {verdict}" if verdict != "app" else "")
-        block, prolongs = guesses.yunxin_block_seconds, guesses.yunxin_block_prolongs
-        key = (VENDOR, settings.app_key, call.api)
-        if not context.throttle.allows(key, call.at, block, prolongs=prolongs):
-            return _failure(416)
-        trace = call.headers.get("x-custom-traceid")
-        if trace and guesses.yunxin_repeat_seconds:
-            seen = (VENDOR, settings.app_key, trace)
-            if not context.repeats.first(seen, call.at, guesses.yunxin_repeat_seconds):
+        guesses = self.context.guesses
+        gate = Gate(
+            VENDOR,
+            guesses.yunxin_block_seconds,
+            guesses.yunxin_block_prolongs,
+            "x-custom-traceid",
+            guesses.yunxin_repeat_seconds,
+        )
+        match gate.judge(self.context, call):
+            case "good":
+                return None
+            case "rate":
+                return _failure(416)
+            case "repeated":
                 return _failure(guesses.yunxin_repeat_code)
-        return None
+            case "header":
+                return _failure(guesses.yunxin_header_code, "bad header")
+            case "app":
+                return _failure(101303)
+            case "expired":
+                return _failure(guesses.yunxin_expired_code, "bad expired")
+            case "checksum":
+                return _failure(guesses.yunxin_bad_checksum_code, "bad checksum")
 
     def create(self, call: Call) -> Answer:
         """Register an account (vendor page: register account)."""
@@ -134,21 +137,10 @@ class _Api:
         if push is not None and self.context.guesses.yunxin_push_at_create == "reject":
             raise Refusal(414, "push_enabled_when_desktop_online cannot be set at registration")
         about = fields.inside("user_information").profile()
-        account_id = folded(given)
-        if self._held(account_id) is not None:
+        if held(self.context, folded(given)) is not None:
             raise Refusal(102405)
-        now = self.context.clock.wall()
-        account = Account(
-            vendor=VENDOR,
-            app=self.context.settings.app_key,
-            id=account_id,
-            token=self.context.mint() if token is None else token,
-            created_at=now,
-            updated_at=now,
-            enabled=enabled is not False,
-            profile=_set(about),
-            configuration=flags,
-        )
+        account = registered(self.context, given, token, about)
+        account = replace(account, enabled=enabled is not False, configuration=flags)
         self.context.store.put(account)
         answered = self._account(account, token=True)
         answered["user_information"] = profile(account, self.context.guesses)
@@ -191,7 +183,7 @@ class _Api:
             token=account.token if token is None else token,
             enabled=account.enabled if enabled is None else enabled,
             configuration={**account.configuration, **flags},
-            profile=_set({**account.profile, **about}),
+            profile=cleared({**account.profile, **about}),
         )
         return self._answered(self._kept(changed, kick, notify))
 
@@ -253,7 +245,7 @@ class _Api:
         if not about and guesses.yunxin_empty_update_code != 200:
             raise Refusal(guesses.yunxin_empty_update_code, "nothing to change")
         if about:
-            changed = replace(account, profile=_set({**account.profile, **about}))
+            changed = replace(account, profile=cleared({**account.profile, **about}))
             account = self._kept(changed)
         answered = self._profile(account)
         if guesses.yunxin_profile_answer == "changed":
@@ -282,13 +274,10 @@ class _Api:
             raise Refusal(414, "the body is not a JSON object")
         return Fields(call.body, self.context.guesses)
 
-    def _held(self, account_id: str) -> Account | None:
-        return self.context.store.get(VENDOR, self.context.settings.app_key, account_id)
-
     def _known(self, call: Call, missing: int) -> Account:
         if not is_id(call.path_id):
             raise Refusal(self.context.guesses.yunxin_bad_id_code, "account_id is not valid")
-        account = self._held(folded(call.path_id))
+        account = held(self.context, folded(call.path_id))
         if account is None:
             raise Refusal(missing)
         return account
@@ -331,7 +320,7 @@ class _Api:
         found: list[Object] = []
         failed: list[Object] = []
         for account_id in account_ids:
-            account = self._held(account_id)
+            account = held(self.context, account_id)
             if account is not None:
                 found.append(shown(account))
                 continue
@@ -347,21 +336,6 @@ def _success(data: Object, *, mutated: bool = False) -> Answer:
 def _failure(code: int, words: str = "") -> Answer:
     msg = words or _WORDS.get(code, "error")
     return Answer(code, {"code": code, "msg": msg, "data": {}})
-
-
-def _refusing(perform: Perform) -> Perform:
-    def performed(call: Call) -> Answer:
-        try:
-            return perform(call)
-        except Refusal as refusal:
-            return _failure(refusal.code, refusal.words)
-
-    return performed
-
-
-def _set(about: Mapping[str, object]) -> Object:
-    """Return a profile without the texts that were cleared."""
-    return {key: value for key, value in about.items() if value != ""}
 
 
 def _of_path(call: Call) -> tuple[str, ...]:

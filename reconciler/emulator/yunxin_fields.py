@@ -10,23 +10,14 @@ from reconciler.emulator.netease import (
     PUSH,
     TEXT_LIMITS,
     TOKEN_LIMIT,
+    Object,
+    Refusal,
     fits,
     is_email,
 )
 from reconciler.emulator.store import Account
 
-Object = dict[str, object]
-
 _NOT_KEPT = ("antispam_configuration", "email_validation_mode")
-
-
-class Refusal(Exception):
-    """Say that a call is refused: the vendor code and, where it helps, what is wrong."""
-
-    def __init__(self, code: int, words: str = "") -> None:
-        super().__init__(code, words)
-        self.code = code
-        self.words = words
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from reconciler.accounts import MISSING, Document, Observed
 from reconciler.conversation import (
     REGISTERED,
+    UNDELIVERED,
     Answer,
     Call,
     Credentials,
@@ -26,8 +27,8 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import about_signature, checksum
 from reconciler.providers.commsease_fields import CAPABILITIES, MUTES, PROFILE, PUSH
+from reconciler.providers.netease import about_signature, checksum, judge
 from reconciler.values import Reference
 
 _WHY: Final = MappingProxyType(
@@ -43,7 +44,7 @@ _WHY: Final = MappingProxyType(
 )
 """Codes that the vendor answers before it executes anything, by what follows from them."""
 
-_REFUSED: Final = frozenset({"404", "405", "406", "10431", "10432"})
+_REFUSED: Final = frozenset({"404", "405", "406", "414", "10431", "10432"})
 """Other codes by which the vendor refuses a call without executing it.
 
 431 (repeated request) and 417 (repeated operation) are not among them: each says that something
@@ -72,19 +73,10 @@ class CommsEase:
 
     def verdict(self, request: Request, status: int, body: Mapping[str, Any]) -> Verdict:
         """Judge the envelope `{code, desc}`; every business result is HTTP 200."""
-        code = body.get("code")
-        if isinstance(code, bool) or not isinstance(code, int):
-            return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
-        text, message = str(code), str(body.get("desc", ""))
-        if status == 200 and code == 200:
-            return Verdict(Result.CONFIRMED, text, message)
-        if code == 414:
-            return Verdict(Result.REJECTED, text, message, _cause(request, message))
-        if why := _WHY.get(text):
-            return Verdict(Result.REJECTED, text, message, why)
-        if text in _REFUSED:
-            return Verdict(Result.REJECTED, text, message)
-        return Verdict(Result.AMBIGUOUS, text, message)
+        told = judge(status, body, "desc", _WHY, _REFUSED)
+        if (told.result, told.code) == (Result.REJECTED, "414"):
+            return replace(told, why=_cause(request, told.message))
+        return told
 
     def read(self, ids: Sequence[str]) -> Call[Mapping[str, Observed]]:
         """Read profiles and mutes with one batch call; bans cannot be read.
@@ -123,13 +115,16 @@ class CommsEase:
             sink = document.get("token", {}).get("value")
             answer = yield _post("create", account_id, body, sink)
             outcome = _outcome(answer, account_id)
-            there = outcome.result is Result.CONFIRMED
-            done = _without(document, muted, lost=bool(answer.undelivered))
-            if there and muted:
-                told = yield _post("mute_module", account_id, muted)
-                outcome = replace(_outcome(told, account_id, muted=muted), done=done)
-            if there and answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = replace(token_lost(answer), done=_without(document, {}, lost=True))
+            lost = outcome.code == UNDELIVERED
+            if lost or outcome.result is Result.CONFIRMED:
+                if muted:
+                    told = yield _post("mute_module", account_id, muted)
+                    silenced = _outcome(told, account_id, muted=muted)
+                    if silenced.result is Result.CONFIRMED:
+                        muted = {}
+                    if muted or not lost:
+                        outcome = silenced
+                outcome = replace(outcome, done=_without(document, muted, lost=lost))
             flags = document.get("configuration", {})
             push = flags.get("push_enabled_when_desktop_online", True)
             outcomes[account_id] = replace(outcome, waiting=() if push else (PUSH,))
@@ -145,8 +140,6 @@ class CommsEase:
         for request, paths in _updates(account_id, fields, token):
             answer = yield request
             outcome = _outcome(answer, account_id, muted=request.body)
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = token_lost(answer)
             if request.api == "set_donnop" and (outcome.code, outcome.why) == ("414", Why.OTHER):
                 # The vendor's answer for an account that never logged in (vendor SDK, its test).
                 waiting += paths
@@ -278,6 +271,8 @@ def _outcome(answer: Answer, account_id: str, *, muted: Mapping[str, Any] | None
             flag = _flag(held.get(key))
             if muted and flag is not None and flag is not muted.get(key, flag):
                 return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says {key} is {flag}")
+        if answer.undelivered:
+            return token_lost(answer)
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.capabilities import Capabilities, Field, IdRule, Support
+from reconciler.capabilities import Capabilities, Field, Support
+from reconciler.providers.netease import ID
 
 _REGISTER = "vendor page: Register an Account (CommsEase, v1, 2022-11-25)"
 _ACCOUNT = "vendor page: CommsEase IM account (v1, 2022-11-25)"
@@ -48,14 +48,7 @@ def _text(limit: int, note: str = "") -> Field:
 CAPABILITIES: Final = Capabilities(
     type="commsease",
     title="NetEase CommsEase, classic server API v1",
-    id=IdRule(
-        # Version 2 takes no dots alone, and both have the same accounts.
-        re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
-        32,
-        "characters",
-        folds=True,
-        words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
-    ),
+    id=ID,
     fields=MappingProxyType(
         {
             "profile.name": _text(64),

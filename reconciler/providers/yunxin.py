@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,9 +9,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler.accounts import MISSING, Document, Observed, flatten
-from reconciler.capabilities import Capabilities, Field, IdRule, Support
+from reconciler.capabilities import Capabilities, Field, Support
 from reconciler.conversation import (
     REGISTERED,
+    UNDELIVERED,
     Answer,
     Call,
     Credentials,
@@ -29,7 +29,7 @@ from reconciler.conversation import (
     inner,
     token_lost,
 )
-from reconciler.providers.checksum import about_signature, checksum
+from reconciler.providers.netease import ID, about_signature, checksum, judge
 from reconciler.values import Reference
 
 _REGISTER = "register account (v2): doc.yunxin.163.com/messaging2/server-apis/TQyNjgyMzc"
@@ -49,14 +49,7 @@ def _text(limit: int, note: str = "") -> Field:
 CAPABILITIES: Final = Capabilities(
     type="yunxin",
     title="NetEase Yunxin, IM server API v2",
-    id=IdRule(
-        # A path of dots alone would leave the API's path, so it is no id.
-        re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_@.-]{1,32}"),
-        32,
-        "characters",
-        folds=True,
-        words="1 to 32 of the letters a-z, digits, _ @ . and -; the vendor lower-cases it",
-    ),
+    id=ID,
     fields=MappingProxyType(
         {
             "profile.name": _text(64, _CLEARS),
@@ -192,19 +185,11 @@ class Yunxin:
 
         For a signature that is not taken the page lists 403, and users report 414.
         """
-        code = body.get("code")
-        if isinstance(code, bool) or not isinstance(code, int):
-            return Verdict(Result.AMBIGUOUS, str(status), "the answer carries no code")
-        text, message = str(code), str(body.get("msg", ""))
-        if status == 200 and code == 200:
-            return Verdict(Result.CONFIRMED, text, message)
-        if code == 414 and about_signature(request, message):
-            return Verdict(Result.REJECTED, text, message, Why.AUTH)
-        if why := _WHY.get(text):
-            return Verdict(Result.REJECTED, text, message, why)
-        if text in _REFUSED:
-            return Verdict(Result.REJECTED, text, message)
-        return Verdict(Result.AMBIGUOUS, text, message)
+        told = judge(status, body, "msg", _WHY, _REFUSED)
+        refused = (told.result, told.code) == (Result.REJECTED, "414")
+        if refused and about_signature(request, told.message):
+            return replace(told, why=Why.AUTH)
+        return told
 
     def read(self, ids: Sequence[str]) -> Call[Mapping[str, Observed]]:
         """Read flags and profiles with two batch calls; an unknown id is in the failed list."""
@@ -262,9 +247,9 @@ class Yunxin:
                 minted=minted,
             )
             outcome = _outcome(answer, account_id, waiting=() if push else (_PUSH,))
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
+            if outcome.code == UNDELIVERED:
                 set_ = tuple(path for path in flatten(document) if path != _PUSH)
-                outcome = replace(token_lost(answer), done=(REGISTERED, *set_))
+                outcome = replace(outcome, done=(REGISTERED, *set_))
             outcomes[account_id] = outcome
         return outcomes
 
@@ -281,8 +266,6 @@ class Yunxin:
         for request, paths in _updates(account_id, fields, token):
             answer = yield request
             outcome = _outcome(answer, account_id)
-            if answer.undelivered and outcome.result is Result.CONFIRMED:
-                outcome = token_lost(answer)
             if request.api == "push_config" and _push_waits(answer, fields[_PUSH]):
                 waiting += paths
                 outcome = Outcome(Result.CONFIRMED)
@@ -406,6 +389,8 @@ def _outcome(
         held = inner(data, "configuration").get("enabled", enabled)
         if enabled is not None and held is not enabled:
             return Outcome(Result.AMBIGUOUS, verdict.code, f"the answer says enabled is {held!r}")
+        if answer.undelivered:
+            return token_lost(answer)
     return Outcome(verdict.result, verdict.code, verdict.message, verdict.why, waiting=waiting)
 
 

@@ -26,7 +26,7 @@ from reconciler.conversation import (
 from reconciler.diagnostics import error
 from reconciler.errors import ReconcilerError, VendorError
 from reconciler.events import Throttled
-from reconciler.secrets import Redactor
+from reconciler.redaction import Redactor
 from reconciler.transport.answers import INTERRUPTED, SEALED, Facts, judge, token_at
 from reconciler.transport.clock import Clock
 from reconciler.transport.encode import encode, headers, target

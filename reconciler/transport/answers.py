@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from reconciler.conversation import Answer, Provider, Request, Result, Verdict, Why
-from reconciler.secrets import Redactor
+from reconciler.redaction import Redactor
 from reconciler.values import loads
 
 SEALED: Final = "(sealed)"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.config.apps import loopback
-from reconciler.secrets import Redactor
+from reconciler.redaction import Redactor
 from reconciler.transport.clock import Clock
 from reconciler.values import loads
 from reconciler.workspace import App

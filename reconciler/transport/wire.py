@@ -19,7 +19,7 @@ import httpx
 
 from reconciler.diagnostics import error
 from reconciler.errors import ConfigError
-from reconciler.secrets import Redactor
+from reconciler.redaction import Redactor
 from reconciler.transport.answers import LARGEST, Facts
 from reconciler.transport.clock import Clock
 from reconciler.workspace import App

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.secrets import HIDDEN, Redactor
+from reconciler.redaction import HIDDEN, Redactor
 
 VALUE = "v4lue-of/the+secret="
 SHAPES = {
