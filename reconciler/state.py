@@ -254,13 +254,15 @@ class Identity:
     """Which state this is: its workspace, its lineage (made once) and its serial (every change).
 
     `chain` is the digest of all serials up to this one, empty where a store keeps none. Two states
-    of one serial with different chains have gone different ways.
+    of one serial with different chains have gone different ways. `key` is the id of the key that
+    the state is encrypted with, empty where it is clear.
     """
 
     workspace: str
     lineage: str
     serial: int
     chain: str = field(default="", compare=False)
+    key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +367,14 @@ class Writer(Protocol):
         line of the account's journal and returns what stays of it, and the vendor's messages go.
         Adds a line of history, all in one transaction; returns how many lines were rewritten.
         Raises StateError while an action of the account is in doubt.
+        """
+        ...
+
+    def rekey(self) -> None:
+        """Write everything anew as the workspace's keys say: encrypted with the first, or clear.
+
+        All of it or nothing; of what stood there before none is left behind, as far as that goes.
+        Adds a line of history. Where it was so already, only what was left behind is cleared away.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,38 @@ def filled(opens):
     content = seen(store)
     store.close()
     return content
+
+
+class Fault(BaseException):
+    """What a test raises to stand for a process that ends at this statement."""
+
+
+WRITES = ("BEGIN I", "COMMIT", "UPDATE", "INSERT", "DELETE", "ALTER", "VACUUM", "PRAGMA wal")
+
+
+def failing(at, error, what=""):
+    """Return a connect function whose n-th statement raises, and a list of those done.
+
+    Counted are those that begin with `what`, one text or several.
+    """
+    done = []
+
+    class Failing(sqlite3.Connection):
+        def _count(self, sql):
+            if not sql.startswith(what):
+                return
+            done.append(sql)
+            if len(done) == at:
+                raise error
+            if len(done) > at and isinstance(error, Fault):
+                raise error
+
+        def execute(self, sql, *more):
+            self._count(sql)
+            return super().execute(sql, *more)
+
+        def executemany(self, sql, *more):
+            self._count(sql)
+            return super().executemany(sql, *more)
+
+    return lambda *args, **how: sqlite3.connect(*args, factory=Failing, **how), done

@@ -16,8 +16,8 @@ pytest.register_assert_rewrite(
 )
 
 from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
-from store_postgres import child  # noqa: E402
-from store_sqlite import fill  # noqa: E402
+from store_postgres import breaking, child, crash  # noqa: E402
+from store_sqlite import Fault, fill  # noqa: E402
 
 from reconciler.errors import Locked, StateError  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
@@ -44,63 +44,6 @@ def place(postgres_place):
 @pytest.fixture
 def opens(opens_postgres):
     return opens_postgres
-
-
-class Fault(BaseException):
-    """What a test raises to stand for a process that ends at this statement."""
-
-
-def breaking(at, act, *, late=False, what=""):
-    """Return a connect function at whose n-th statement of all something happens, and a count.
-
-    `act` is given the connection, before the statement is sent, or after it was answered.
-    """
-    done = []
-
-    def reached(connection, query):
-        text = query.decode() if isinstance(query, bytes) else str(query)
-        if not text.startswith(what):
-            return
-        done.append(text)
-        if len(done) == at or (len(done) > at and act is crash):
-            act(connection)
-
-    class Counted:
-        def execute(self, query, *more, **how):
-            if not late:
-                reached(self.connection, query)
-            found = super().execute(query, *more, **how)
-            if late:
-                reached(self.connection, query)
-            return found
-
-    class Cursor(Counted, psycopg.Cursor):
-        def executemany(self, query, rows, **how):
-            if not late:
-                reached(self.connection, query)
-            super().executemany(query, rows, **how)
-            if late:
-                reached(self.connection, query)
-
-        def copy(self, query, *more, **how):
-            reached(self.connection, query)
-            return super().copy(query, *more, **how)
-
-    class ServerCursor(Counted, psycopg.ServerCursor):
-        def fetchmany(self, size=0):
-            reached(self.connection, "FETCH")
-            return super().fetchmany(size)
-
-    def connect(**how):
-        connection = psycopg.connect(**how, cursor_factory=Cursor)
-        connection.server_cursor_factory = ServerCursor
-        return connection
-
-    return connect, done
-
-
-def crash(connection):
-    raise Fault
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
 )
 
 from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
-from store_sqlite import child, fill  # noqa: E402
+from store_sqlite import Fault, child, failing, fill  # noqa: E402
 
 from reconciler.errors import Locked, StateError  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
@@ -71,33 +71,6 @@ def test_bit_flips(opens, filled, place):
 
 
 # Faults of disk and process
-
-
-class Fault(BaseException):
-    """What a test raises to stand for a process that ends at this statement."""
-
-
-def failing(at, error):
-    """Return a connect function whose n-th statement of all raises, and a list of those done."""
-    done = []
-
-    class Failing(sqlite3.Connection):
-        def _count(self, sql):
-            done.append(sql)
-            if len(done) == at:
-                raise error
-            if len(done) > at and isinstance(error, Fault):
-                raise error
-
-        def execute(self, sql, *more):
-            self._count(sql)
-            return super().execute(sql, *more)
-
-        def executemany(self, sql, *more):
-            self._count(sql)
-            return super().executemany(sql, *more)
-
-    return lambda *args, **how: sqlite3.connect(*args, factory=Failing, **how), done
 
 
 def script(store, told):
@@ -281,8 +254,8 @@ def test_recycled_pid_is_not_the_holder(opens, filled, place):
 
 
 @pytest.fixture
-def two_steps(monkeypatch):
-    """Make this version know a second schema step."""
+def one_more_step(monkeypatch):
+    """Make this version know another schema step."""
     from reconciler.stores import sqlite
     from reconciler.stores.sqlite_migrate import packaged
 
@@ -295,14 +268,14 @@ def version(path):
         return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
-def test_reader_of_an_older_schema(opens, filled, place, two_steps):
+def test_reader_of_an_older_schema(opens, filled, place, one_more_step):
     """Reading an older file works and leaves it as it is."""
     before = place.read_bytes()
     assert seen(opens()) == filled
     assert place.read_bytes() == before
 
 
-def test_writer_brings_the_schema_up_to_date(opens, filled, place, two_steps):
+def test_writer_brings_the_schema_up_to_date(opens, filled, place, one_more_step):
     """Taking the lock migrates, after a copy of the older file was made."""
     store = opens()
     assert seen(store) == filled
@@ -312,12 +285,12 @@ def test_writer_brings_the_schema_up_to_date(opens, filled, place, two_steps):
         writer.save([record(70)], [], "import")
     assert where(70) in dict(store.index())
     store.close()
-    (copy,) = place.parent.glob("state.db.before-v2-*")
-    assert (version(place), version(copy)) == (2, 1)
+    (copy,) = place.parent.glob("state.db.before-v3-*")
+    assert (version(place), version(copy)) == (3, 2)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-def test_crash_in_a_migration(opens, filled, place, two_steps):
+def test_crash_in_a_migration(opens, filled, place, one_more_step):
     """A migration that ends at any statement leaves the old version or the new one, whole."""
     at = 0
     while True:
@@ -338,7 +311,7 @@ def test_crash_in_a_migration(opens, filled, place, two_steps):
         store.close()
         if len(done) < at:
             break
-    assert version(place) == 2
+    assert version(place) == 3
     assert at > 20
 
 

@@ -18,7 +18,7 @@ _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
-    *("force-unlock", "state rm", "state mv", "state push", "state restore"),
+    *("force-unlock", "state rm", "state mv", "state push", "state restore", "state rekey"),
 )
 
 
@@ -263,7 +263,8 @@ def _state(parser: argparse.ArgumentParser) -> None:
     for one in (push, restore):
         one.add_argument("snapshot", metavar="FILE")
     part("backup", "write a snapshot into .reconciler/backups")
-    for one in (drop, move, push, restore):
+    rekey = part("rekey", "encrypt anew: state, history and backups, under the key named first")
+    for one in (drop, move, push, restore, rekey):
         _approve(one)
         _lock_timeout(one)
     pull = part("pull", "print the whole state as a snapshot")

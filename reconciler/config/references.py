@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
 
 
 def _own(workspace: Workspace) -> list[Reference]:
-    found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.options.values()]
+    found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.secrets]
     found += [webhook.url for webhook in workspace.notify]
     for app in workspace.apps.values():
         found += [app.proxy, *app.credentials.values()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reconciler.errors import Locked, ReconcilerError, StateError
 from reconciler.state import Holder, Lock
-from reconciler.stores.rows import Broken, Row, moment, opened, seal
+from reconciler.stores.rows import Broken, Row, moment, seal, unsealed
 from reconciler.stores.tables import Place, Tables
 
 
@@ -90,7 +90,7 @@ def read_lock(tables: Tables) -> Held:
     row = tables.lock()
     if row is None:
         raise Broken("the row of the lock is missing")
-    return Held(*opened(row, "the row of the lock"))
+    return Held(*unsealed(row, "the row of the lock"))
 
 
 def take(tables: Tables, holder: Holder, lease: float, id: str) -> Held | None:

@@ -85,13 +85,14 @@ def objects(url: str) -> Objects:
 
 
 class ObjectRemote:
-    """Implements `Remote` on a place for objects. `clock` is in seconds since 1970."""
+    """Implements `Remote` with all its parts on a place for objects.
 
-    appends = True
-    leases = True
+    `clock` is in seconds since 1970.
+    """
 
     def __init__(self, url: str, place: Objects, *, clock: Callable[[], float] = time.time) -> None:
         self.name = url.partition("?")[0]
+        self.appends = self.leases = self
         self._objects = place
         self._clock = clock
         self._skew = 0.0

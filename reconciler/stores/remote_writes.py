@@ -158,7 +158,16 @@ def erased(
     shape = {"action": "erase", "version": serial or content.serial}
     seq = _next(content)
     journal[seq] = _done(seq, address, pen, shape)
-    return Change(serial=serial, accounts=accounts, journal=journal), changed
+    return Change(serial=serial, anew=True, accounts=accounts, journal=journal), changed
+
+
+def rekeyed(content: Content, key: str, pen: Pen) -> Change:
+    """Put the state under another key, with a line of history; under its own it is written anew."""
+    if key == content.key:
+        return Change(anew=True)
+    shape = {"action": "state rekey", "before": content.key, "after": key}
+    seq = _next(content)
+    return Change(key=key, anew=True, journal={seq: _done(seq, Address(""), pen, shape)})
 
 
 def broken(content: Content, held: Held, run: Run, at: str) -> Change:

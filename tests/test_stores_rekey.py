@@ -1,0 +1,511 @@
+"""Changing keys: on, over and off, killed at every step, and schema versions on the way."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "store_conformance", "store_encrypted", "store_postgres", "store_sqlite"
+)
+
+from state_server import Fault as Refusal  # noqa: E402
+from store_conformance import Clock, holder, record, run, where  # noqa: E402
+from store_encrypted import ID, fill, found, holds, kept, key_of, keys, rekeyed, told  # noqa: E402
+from store_postgres import WRITES as WRITING  # noqa: E402
+from store_postgres import breaking, crash  # noqa: E402
+from store_sqlite import WRITES, Fault, failing  # noqa: E402
+
+from reconciler.errors import StateError  # noqa: E402
+from reconciler.stores import backups  # noqa: E402
+from reconciler.stores.backups import Opens  # noqa: E402
+from reconciler.stores.keys import MAKE, NO_KEYS, read_key  # noqa: E402
+
+pytest_plugins = ["store_encrypted", "store_postgres"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ids"),
+    [
+        (NO_KEYS, keys("one"), ("", ID["one"])),
+        (keys("one"), keys("two", "one"), (ID["one"], ID["two"])),
+        (keys("one"), keys("", "one"), (ID["one"], "")),
+    ],
+    ids=["on", "over", "off"],
+)
+def test_keys_are_changed(home, before, after, ids):
+    """All that was recorded is there under the other key, and only under it; history tells it."""
+    fill(home.opens(before))
+    content = kept(home, before)
+    store = home.opens(after.also_clear())
+    rekeyed(store)
+    assert (told(store), store.identity().key) == (content, ids[1])
+    last = list(store.history())[-1]
+    assert last.action == {"action": "state rekey", "before": ids[0], "after": ids[1]}
+    assert (last.address, last.run.id) == ("", "rekey")
+    store.close()
+
+    only = home.opens(keys("two") if ids[1] == ID["two"] else after)
+    assert told(only) == content
+    with only.lock(holder()) as writer:
+        writer.begin(run("later"))
+        writer.save([record(8)], [], "import")
+    assert where(8) in dict(home.opens(after).index())
+    only.chain()
+    if ids[0]:
+        with pytest.raises(StateError, match="not encrypted" if not ids[1] else ids[1]):
+            home.opens(before).identity()
+
+
+def test_rekeying_twice_changes_nothing(home):
+    """Where the key is the first already, nothing is told in history and no serial is made."""
+    fill(home.opens(keys()))
+    store = home.opens(keys())
+    rekeyed(store, "first")
+    before = store.identity(), list(store.history()), list(store.everything())
+    rekeyed(store, "second")
+    assert (store.identity(), list(store.history()), list(store.everything())) == before
+
+
+def test_other_machines_still_know_the_state(folder, tmp_path):
+    """A mark that another machine kept before the key was changed fits the state after it."""
+    fill(folder.opens(keys()))
+    rekeyed(folder.opens(keys("two", "one")))
+    assert folder.opens(keys("two")).identity().key == ID["two"]
+
+
+def test_rekeying_vouches_for_nothing_forged(sqlite):
+    """A state that was tampered with is refused, not encrypted anew."""
+    fill(sqlite.opens(NO_KEYS))
+    with closing(sqlite3.connect(sqlite.place)) as connection, connection:
+        connection.execute("DELETE FROM journal WHERE seq = 2")
+    with pytest.raises(StateError, match="journal"):
+        rekeyed(sqlite.opens(keys().also_clear()))
+    assert sqlite.opens(NO_KEYS).identity().key == ""
+
+
+# Killed at every step
+
+
+def turns():
+    """Yield keys to change to and those before, in turn: one state serves all steps."""
+    for to, of in itertools.cycle([("two", "one"), ("one", "two")]):
+        yield keys(to, of), ID[to], ID[of]
+
+
+def sound(home, with_, content, ids):
+    """Check that the state is wholly under one of two keys; finish what was begun."""
+    assert kept(home, with_) == content
+    assert key_of(home, with_) in ids
+    store = home.opens(with_)
+    rekeyed(store, f"again-{store.identity().serial}")
+    assert (told(store), store.identity().key) == (content, ids[0])
+    store.chain()
+    store.close()
+
+
+def test_killed_at_every_statement_of_sqlite(sqlite, clock):
+    """Whichever statement is the last: one key or the other, all there, and run again it ends."""
+    fill(sqlite.opens(keys()))
+    content = kept(sqlite, keys())
+    seen = set()
+    for at, (with_, to, of) in zip(itertools.count(1), turns(), strict=False):
+        connect, done = failing(at, Fault(), WRITES)
+        with suppress(Fault), closing(sqlite.opens(with_, connect=connect)) as store:
+            rekeyed(store, f"killed-{at}")
+        clock.now += 61
+        seen.add(key_of(sqlite, with_) == to)
+        sound(sqlite, with_, content, (to, of))
+        if len(done) < at:
+            break
+    assert at > 15
+    assert seen == {True, False}
+
+
+def test_killed_at_every_statement_of_postgres(postgres, clock):
+    """Whichever statement is the last: one key or the other, all there, and run again it ends."""
+
+    fill(postgres.opens(keys()))
+    content = kept(postgres, keys())
+    seen = set()
+    for at, (with_, to, of) in zip(itertools.count(1), turns(), strict=False):
+        connect, done = breaking(at, crash, what=WRITING)
+        store = postgres.opens(with_, connect=connect, sleep=lambda _: None)
+        with suppress(Fault):
+            rekeyed(store, f"killed-{at}")
+        store.close()
+        clock.now += 61
+        seen.add(key_of(postgres, with_) == to)
+        sound(postgres, with_, content, (to, of))
+        if len(done) < at:
+            break
+    assert at > 12
+    assert seen == {True, False}
+
+
+class Dying:
+    """Objects of a process that ends at the n-th of its writes, before or after it."""
+
+    def __init__(self, objects, at, *, late):
+        self.objects, self.at, self.late, self.done = objects, at, late, 0
+
+    def __getattr__(self, name):
+        return getattr(self.objects, name)
+
+    def _step(self, does, *words):
+        self.done += 1
+        if self.done == self.at and not self.late:
+            raise Fault
+        answer = does(*words)
+        if self.done >= self.at:
+            raise Fault
+        return answer
+
+    def put(self, *words):
+        return self._step(self.objects.put, *words)
+
+    def drop(self, names):
+        return self._step(self.objects.drop, list(names))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_killed_at_every_write_of_objects(folder, clock, late):
+    """Whichever object is the last: one key or the other, all there, and run again it ends."""
+    fill(folder.opens(keys()))
+    content = kept(folder, keys())
+    for at, (with_, to, of) in zip(itertools.count(1), turns(), strict=False):
+        made = []
+
+        def wraps(objects, at=at, made=made):
+            made.append(Dying(objects, at, late=late))
+            return made[-1]
+
+        with suppress(Fault):
+            rekeyed(folder.opens(with_, wraps=wraps), f"killed-{at}")
+        clock.now += 61
+        sound(folder, with_, content, (to, of))
+        assert not [one for one in (folder.place / "steps").iterdir() if one.name[0] != "."]
+        if made[0].done < at:
+            break
+    assert at > 4
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_server_that_fails_while_keys_are_changed(http, clock, after):
+    """Whichever request the server does not answer: the state is under one key, all readable."""
+    fill(http.opens(keys()))
+    content = kept(http, keys())
+    for skip, (with_, to, of) in zip(itertools.count(), turns(), strict=False):
+        fault = Refusal("POST", 500, after=after, times=10**6, skip=skip, path="/im")
+        http.server.faults.append(fault)
+        with suppress(StateError):
+            rekeyed(http.opens(with_), f"failed-{skip}")
+        http.server.faults.clear()
+        http.server.lock = None
+        sound(http, with_, content, (to, of))
+        if fault.skip:
+            break
+    assert skip > 1
+
+
+def test_steps_that_stay_are_told(folder):
+    """Where what was written before cannot be removed it is an error, and run again it is gone."""
+
+    class Keeping:
+        def __init__(self, objects):
+            self.objects = objects
+
+        def __getattr__(self, name):
+            return getattr(self.objects, name)
+
+        def drop(self, names):
+            raise StateError.of("state-io", "no")
+
+    store = folder.opens(NO_KEYS, wraps=Keeping)
+    fill(store)
+    assert found(folder.rest())
+    with pytest.raises(StateError, match="could not be removed"):
+        rekeyed(folder.opens(keys().also_clear(), wraps=Keeping))
+    assert found(folder.rest())
+    rekeyed(folder.opens(keys()), "again")
+    assert found(folder.rest()) == set()
+
+
+# Backups
+
+
+def test_backups_follow(sqlite, tmp_path):
+    """Backups of every kind come under the first key, in place, with nothing left beside them."""
+    store = sqlite.opens(NO_KEYS)
+    fill(store)
+    place = tmp_path / ".reconciler" / "backups"
+    backups.keep(store, place, "2027-01-15T08:00:00Z", NO_KEYS)
+    (place / "hand.json").write_bytes(b"".join(backups.text(store, NO_KEYS)))
+    content = list(store.everything())
+    before = {path.name for path in place.iterdir()}
+    for given in (keys(), keys("two", "one"), keys("", "two")):
+        for path in backups.listed(tmp_path / ".reconciler"):
+            opens = Opens("ws", given)
+            assert backups.rekey(path, opens, run("rekey", "state rekey"), holder())
+            assert not backups.rekey(path, opens, run("rekey-2", "state rekey"), holder())
+            assert bool(found(path.read_bytes())) == (given.first == "")
+            assert list(backups.read(path, opens).everything()) == content
+        assert {path.name for path in place.iterdir()} == before
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "0 bytes"),
+        ("hunter2", "no base64|bytes"),
+        ("c2hvcnQ=", "5 bytes"),
+        ("A" * 43 + "=", "not random"),
+        ("QUJD" * 10 + "QUI=", "not random"),
+        ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "not random"),
+        ("Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSBmb3I=", "not random"),
+        ("5" * 64, "48 bytes"),
+        ("%" * 44, "no base64"),
+        ("客" * 44, "no base64"),
+    ],
+)
+def test_what_is_no_key_is_refused(text, why):
+    """Short, patterned, thought of by a person or no base64: no key, and the text is not told."""
+    with pytest.raises(ValueError, match=why) as refused:
+        read_key(text)
+    assert not text or text not in str(refused.value)
+
+
+def test_a_key_is_made_by_a_bare_python():
+    """The command of the hint makes a key that is taken, also without padding or with - and _."""
+    import shlex
+    import subprocess
+    import sys
+
+    command = shlex.split(MAKE)
+    assert command[0] == "python3"
+    made = {
+        subprocess.run([sys.executable, "-I", "-S", *command[1:]], capture_output=True, check=True)
+        .stdout.decode()
+        .strip()
+        for _ in range(2)
+    }
+    assert len({read_key(text).id for text in made}) == 2
+    for text in made:
+        url = text.replace("+", "-").replace("/", "_").rstrip("=")
+        assert read_key(url) == read_key(text)
+        assert len(read_key(text).id) == 12
+        assert text not in repr(read_key(text))
+
+
+def test_a_missing_package_is_named(sqlite, monkeypatch):
+    """Without the package the finding says what to install; clear state does not need it."""
+    import sys
+
+    fill(sqlite.opens(NO_KEYS))
+    for name in [one for one in sys.modules if one.split(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert key_of(sqlite, keys("", "one")) == ""
+    with pytest.raises(Exception, match="package") as refused:
+        rekeyed(sqlite.opens(keys().also_clear()))
+    assert "pip install 'im-reconciler[encryption]'" in refused.value.diagnostics[0].hint
+
+
+# Erasing, and what the chain keeps
+
+
+def test_the_chain_does_not_tell_what_was_erased(sqlite):
+    """What a record added to the sums that the chain keeps cannot be made from a guess at it."""
+    store = sqlite.opens(NO_KEYS)
+    fill(store)
+    with store.lock(holder()) as writer:
+        writer.begin(run("x"))
+        writer.save([record(4, "secret")], [], "import")
+    store.close()
+    with closing(sqlite3.connect(sqlite.place)) as connection:
+        ((cell,),) = connection.execute(
+            "SELECT look_digest FROM accounts WHERE address = ?", (where(4),)
+        )
+    assert cell[:32] == record(4, "secret").index_digest
+    store = sqlite.opens(NO_KEYS)
+    with store.lock(holder()) as writer:
+        writer.begin(run("y", "erase"))
+        writer.erase(where(4), record(4, "erased"), lambda action: action)
+    assert not holds(sqlite.rest(), cell[32:])
+    assert not holds(sqlite.rest(), cell[:32])
+    assert len(cell) == 48
+    store.chain()
+
+
+def test_a_document_does_not_name_one_with_what_was_erased(http):
+    """After erasing, no digest of an earlier document is left in the one that is kept."""
+    store = http.opens(NO_KEYS)
+    fill(store)
+    with store.lock(holder()) as writer:
+        writer.begin(run("y", "erase"))
+        writer.erase(where(1), record(1, "erased"), lambda action: {"action": "update"})
+    last = json.loads(http.server.document)
+    assert last["follows"] == ""
+    *earlier, _ = http.server.versions
+    assert not [one for one in earlier if json.loads(one)["digest"][7:].encode() in http.rest()]
+
+
+# Schema versions
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def golden_rows():
+    """Return what the first schema kept: what it tells, and its rows by table."""
+    shape = json.loads((GOLDEN / "state-v1.json").read_text("utf-8"))
+
+    def cell(value):
+        return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+    tables = {
+        table: [{name: cell(value) for name, value in row.items()} for row in rows]
+        for table, rows in shape["tables"].items()
+    }
+    return shape["told"], tables
+
+
+def shape_of(store):
+    """Return what a store tells, as the golden files have it."""
+    who = store.identity()
+    return {
+        "identity": [who.workspace, who.lineage, who.serial, who.chain],
+        "index": [[address, look.hex() if look else None] for address, look in store.index()],
+        "records": [{**one.to_json(), "token_key": one.token_key} for one in store.everything()],
+        "unresolved": [
+            [
+                one.id,
+                one.run,
+                one.address,
+                dict(one.action),
+                one.known_absent,
+                str(one.status),
+                one.at,
+            ]
+            for one in store.unresolved()
+        ],
+        "apps": dict(store.apps()),
+        "history": [
+            [
+                *(one.at, one.run.id, one.run.operator, one.address, dict(one.action)),
+                *(str(one.status), one.code, one.message),
+            ]
+            for one in store.history()
+        ],
+    }
+
+
+def as_first_made(place: Path) -> None:
+    """Make a file as the first schema had it."""
+    from reconciler.stores.sqlite_migrate import APPLICATION_ID, packaged
+
+    place.parent.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript(packaged()[0])
+        connection.execute("PRAGMA user_version = 1")
+        for table, rows in golden_rows()[1].items():
+            for row in rows:
+                names = {**({"one": 1} if table in ("meta", "lock") else {}), **row}
+                marks = ",".join("?" * len(names))
+                connection.execute(
+                    f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [*names.values()]
+                )
+    place.chmod(0o600)
+
+
+def test_the_first_schema_of_sqlite_is_read_and_migrated(sqlite):
+    """A file of the first schema is read as it is, and brought up to date at the first lock.
+
+    A process that ends at any statement on the way leaves it whole.
+    """
+    for at in itertools.count(1):
+        for path in sqlite.place.parent.glob("state.db*"):
+            path.unlink()
+        as_first_made(sqlite.place)
+        with closing(sqlite.opens(NO_KEYS)) as store:
+            assert shape_of(store) == golden_rows()[0]
+        connect, done = failing(at, Fault(), (*WRITES, "PRAGMA user_version ="))
+        with (
+            suppress(Fault),
+            closing(sqlite.opens(NO_KEYS, connect=connect)) as store,
+            store.lock(holder(host="elsewhere")),
+        ):
+            pass
+        with closing(sqlite.opens(NO_KEYS)) as store:
+            assert shape_of(store) == golden_rows()[0]
+        if len(done) < at:
+            break
+    assert at > 5
+    with closing(sqlite3.connect(sqlite.place)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    rekeyed(sqlite.opens(keys().also_clear()))
+    store = sqlite.opens(keys())
+    store.chain()
+    assert shape_of(store)["records"] == golden_rows()[0]["records"]
+
+
+def test_the_first_schema_of_postgres_is_migrated(postgres, database):
+    """Tables of the first schema are refused to readers, and brought up to date at the first lock.
+
+    A process that ends at any statement on the way leaves them whole.
+    """
+    import psycopg
+
+    from reconciler.stores.postgres_place import packaged
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA reconciler; SET search_path = reconciler")
+        connection.execute(packaged()[0])
+        connection.execute("INSERT INTO schema_version (version) VALUES (1)")
+        tables = golden_rows()[1]
+        for table in ("meta", "lock", "runs", "accounts", "serials", "journal"):
+            for row in tables[table]:
+                names = {"workspace": "ws", **row}
+                marks = ",".join(["%s"] * len(names))
+                connection.execute(
+                    f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [*names.values()]
+                )
+        assert postgres.opens(NO_KEYS).held() is None
+        with pytest.raises(StateError, match="schema version 1"):
+            postgres.opens(NO_KEYS).identity()
+        for at in itertools.count(1):
+            connect, _ = breaking(at, crash)
+            store = postgres.opens(NO_KEYS, connect=connect, sleep=lambda _: None)
+            with suppress(Fault), store.lock(holder(host="elsewhere", pid=1)):
+                pass
+            store.close()
+            (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            if version == 2:
+                break
+    assert at > 5
+    store = postgres.opens(NO_KEYS)
+    assert shape_of(store) == golden_rows()[0]
+    store.chain()
+
+
+def test_the_first_document_is_read(tmp_path):
+    """A document of the first layout is read as it is."""
+    from reconciler.stores.object import ObjectRemote, objects
+    from reconciler.stores.remote import RemoteStore
+
+    shape = json.loads((GOLDEN / "document-v1.json").read_text("utf-8"))
+    place = tmp_path / "objects"
+    place.mkdir(mode=0o700)
+    (place / "steps").mkdir()
+    (place / "state.json").write_text(shape["document"])
+    for name, step in shape["steps"].items():
+        (place / "steps" / name).write_text(step)
+    store = RemoteStore(ObjectRemote("x", objects(place.as_uri()), clock=Clock()), tmp_path, "ws")
+    assert shape_of(store) == shape["told"]
