@@ -13,6 +13,7 @@ from reconciler.state import IN_DOUBT
 from reconciler.stores.cipher import Cipher
 from reconciler.stores.high_water import Mark, beside
 from reconciler.stores.keys import Keys
+from reconciler.stores.refusals import in_doubt
 from reconciler.stores.rows import (
     JOURNAL,
     Broken,
@@ -113,11 +114,7 @@ def rewrite(
     for row in tables.journal(address):
         cells = list(opened(JOURNAL, row, cipher))
         if cells[7] in IN_DOUBT:
-            raise StateError.of(
-                "erase-in-doubt",
-                f"{address} has an action whose outcome is not known",
-                hint="settle it first: reconciler apply",
-            )
+            raise in_doubt(address)
         action = canonical(dict(hide(json.loads(cells[5]))))
         if (action, "") == (cells[5], cells[9]):
             continue

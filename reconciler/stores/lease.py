@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler.errors import Locked, ReconcilerError, StateError
 from reconciler.state import Holder, Lock
@@ -51,6 +52,23 @@ class Held:
             moment(self.expires),
             self.fence,
         )
+
+
+def breaking(held: Held) -> dict[str, Any]:
+    """Return the action of the line of history that tells that a lock was broken."""
+    lock = held.told()
+    return {
+        "action": "force-unlock",
+        "lock": {
+            "id": lock.id,
+            "holder": held.name,
+            "host": held.host,
+            "pid": held.pid,
+            "operation": held.operation,
+            "acquired_at": lock.acquired_at,
+            "fence": lock.fence,
+        },
+    }
 
 
 def birth(pid: int) -> str:

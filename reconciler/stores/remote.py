@@ -26,6 +26,7 @@ from reconciler.stores.envelope import SNAPSHOT, closed
 from reconciler.stores.high_water import Mark, beside, read_mark, write_mark
 from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.stores.lease import Held, birth, locked
+from reconciler.stores.refusals import not_locked
 from reconciler.stores.remote_content import Content
 from reconciler.stores.remote_copy import (
     LEASE_SECONDS,
@@ -168,7 +169,7 @@ class RemoteStore:
                 self._remote.free(held, change.fence)
                 self.refresh()
                 return
-        raise StateError.of("state-not-locked", f"{self._remote.name}: nobody holds the state lock")
+        raise not_locked(self._remote.name)
 
     def chain(self) -> int:
         """Read the document anew; 0, as it names the one before it and keeps none of them."""

@@ -13,6 +13,7 @@ from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
 from reconciler.state import Intent, Record, Run, Settlement
 from reconciler.stores.lease import Held, lost
+from reconciler.stores.refusals import no_run
 from reconciler.stores.remote_content import Change, Content
 from reconciler.stores.remote_copy import Copy, Moved, Remote, commit, demand_no_steps, fold
 from reconciler.stores.remote_writes import (
@@ -151,7 +152,7 @@ class RemoteWriter:
 
     def _write(self, make: Make, run: str, *, results: bool = False) -> None:
         if not run:
-            raise StateError.of("state-no-run", "a write needs a run, and none was begun")
+            raise no_run()
         with self._mutex:
             if self._failed is not None:
                 # What the remote holds is not known any more; the next run reads it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reconciler.accounts import Address
-from reconciler.errors import ReconcilerError, StateError
+from reconciler.errors import StateError
 from reconciler.state import (
     Entry,
     Holder,
@@ -28,7 +28,8 @@ from reconciler.stores.chain import verify, walk
 from reconciler.stores.cipher import Cipher, Forged
 from reconciler.stores.high_water import Mark
 from reconciler.stores.keys import NO_KEYS, Keys
-from reconciler.stores.lease import Held, Lease, clear, locked, read_lock, take
+from reconciler.stores.lease import Held, Lease, breaking, clear, locked, read_lock, take
+from reconciler.stores.refusals import not_locked
 from reconciler.stores.rows import (
     JOURNAL,
     Broken,
@@ -213,12 +214,12 @@ class TableStore:
         """
         with self._place.told():
             if (found := self._place.open()) is None:
-                raise _not_locked(self._place.name)
+                raise not_locked(self._place.name)
             found.close()
             with closing(self._writable()) as tables, tables.transaction():
                 held = read_lock(tables)
                 if not held.id:
-                    raise _not_locked(self._place.name)
+                    raise not_locked(self._place.name)
                 if held.id != id:
                     raise locked(held)
                 self._note_broken(tables, held, run)
@@ -263,22 +264,9 @@ class TableStore:
     def _note_broken(self, tables: Tables, held: Held, run: Run) -> None:
         """Write down that a lock was broken, and by whose run; free it under the next fence."""
         meta, cipher = open_meta(self._place, tables, self._keys)
-        lock = held.told()
-        shape = {
-            "action": "force-unlock",
-            "lock": {
-                "id": lock.id,
-                "holder": held.name,
-                "host": held.host,
-                "pid": held.pid,
-                "operation": held.operation,
-                "acquired_at": lock.acquired_at,
-                "fence": lock.fence,
-            },
-        }
         add_run(tables, run, cipher)
         seq, at = tables.last_seq() + 1, moment(tables.now())
-        row = told_row(seq, run.id, held.fence, "", canonical(shape), at, cipher)
+        row = told_row(seq, run.id, held.fence, "", canonical(breaking(held)), at, cipher)
         tables.add_journal([row])
         after = replace(meta, told=meta.told + number(row[-1]))
         change_meta(tables, meta, after, cipher, held.fence)
@@ -328,7 +316,3 @@ def _entry(reading: _Reading, row: Row, runs: dict[str, Run]) -> Entry:
         code,
         message,
     )
-
-
-def _not_locked(name: str) -> ReconcilerError:
-    return StateError.of("state-not-locked", f"{name}: nobody holds the state lock")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from reconciler.accounts import Address
-from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
 from reconciler.stores.chain import Hide, rewrite
 from reconciler.stores.cipher import CLEAR, Cipher
@@ -17,6 +16,7 @@ from reconciler.stores.high_water import read_mark, write_mark
 from reconciler.stores.keys import Keys
 from reconciler.stores.lease import Lease, clear, read_lock
 from reconciler.stores.reencrypt import reencrypt
+from reconciler.stores.refusals import demand_same_apps, no_intent, no_run, run_twice
 from reconciler.stores.rows import (
     ACCOUNT,
     JOURNAL,
@@ -93,15 +93,7 @@ class TableWriter:
         """
 
         def change(meta: Meta, _: str) -> Meta:
-            for provider, app in apps.items():
-                if meta.apps.get(provider, app) != app:
-                    raise StateError.of(
-                        "state-other-app",
-                        f"the provider {provider} is recorded with the app"
-                        f" {meta.apps[provider]}, not {app}",
-                        hint="Put the recorded app back, or give the new app a provider name of"
-                        " its own.",
-                    )
+            demand_same_apps(meta.apps, apps)
             return replace(meta, apps={**meta.apps, **apps})
 
         self._write(self._run, change)
@@ -237,7 +229,7 @@ class TableWriter:
         It may be called again where the connection ended before anything took effect.
         """
         if not run:
-            raise StateError.of("state-no-run", "a write needs a run, and none was begun")
+            raise no_run()
         lineage = lineage or str(uuid.uuid4())
         first = False
         hoped: Row | None = None
@@ -287,8 +279,7 @@ class TableWriter:
     def _settled(self, settlement: Settlement, before: Row, at: str) -> Row:
         """Return the journal row of an intent with its outcome. Raises StateError if it has one."""
         if not before or before[7] not in IN_DOUBT:
-            what = "is settled already" if before else "was never written down"
-            raise StateError.of("state-no-intent", f"the intent {settlement.intent} {what}")
+            raise no_intent(settlement.intent, known=bool(before))
         intent = opened(JOURNAL, before, self._cipher)
         cells = (
             *intent[:7],
@@ -370,4 +361,4 @@ def add_run(tables: Tables, run: Run, cipher: Cipher) -> None:
     if before is None:
         tables.add_run(run_row(run, cipher))
     elif to_run(before, cipher) != run:
-        raise StateError.of("state-run-twice", f"the run {run.id} is recorded with other facts")
+        raise run_twice(run.id)
