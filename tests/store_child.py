@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,14 +17,28 @@ from reconciler.state import Settlement, Status
 from reconciler.stores.sqlite import SqliteStore
 
 
-def opened(place, lease):
-    """Open the file at `place`; or, where it has two lines, the database at the second."""
-    root, _, database = place.partition("\n")
-    if not database:
-        return SqliteStore(Path(place), "ws", lease=lease)
+def opened(place, lease, **how):
+    """Open the file at `place`; or, where it has two lines, what the second says.
+
+    That is `file:` of a folder of objects, `http:` of the test server for them, the settings of a
+    server for whole documents, or the address of a database. The first is the folder of the mark.
+    """
+    root, _, there = place.partition("\n")
+    if not there:
+        return SqliteStore(Path(place), "ws", lease=lease, **how)
+    if there.startswith(("file:", "http:")):
+        from store_object import made
+
+        return made(there, Path(root), time.time, lease=lease, **how)
+    if there.startswith("{"):
+        from store_http import remote
+
+        from reconciler.stores.remote import RemoteStore
+
+        return RemoteStore(remote(json.loads(there)), Path(root), "ws", lease=lease, **how)
     from reconciler.stores.postgres import postgres_store
 
-    return postgres_store(database, "reconciler", Path(root), "ws", lease=lease)
+    return postgres_store(there, "reconciler", Path(root), "ws", lease=lease, **how)
 
 
 def say(*words):
@@ -72,23 +87,27 @@ def race(store, rounds):
             time.sleep(0.002)
 
 
+def turn(store, mine, n, timeout=100.0):
+    """Wait for the lock and apply a little to one account; return when, and under which fence."""
+    with store.lock(holder(mine), timeout=timeout) as writer:
+        entered = time.monotonic_ns()
+        writer.begin(run(mine))
+        writer.intend([intent(mine, n, run=mine)])
+        writer.settle([Settlement(mine, Status.CONFIRMED, record=record(n, f"{mine}-"))])
+        fence = store.held().fence
+        return fence, entered, time.monotonic_ns(), mine
+
+
 def queue(store, rounds):
-    """Apply a little as often as told, waiting for the lock each time; say when and what."""
+    """Apply a little as often as told; say when and what."""
     for n in range(rounds):
-        mine = f"{os.getpid()}-{n}"
-        with store.lock(holder(mine), timeout=100) as writer:
-            fence, entered = store.held().fence, time.monotonic_ns()
-            writer.begin(run(mine))
-            writer.intend([intent(mine, os.getpid(), run=mine)])
-            done = Settlement(mine, Status.CONFIRMED, record=record(os.getpid(), f"{n}-"))
-            writer.settle([done])
-            left = time.monotonic_ns()
-        say(fence, entered, left, mine)
+        say(*turn(store, f"{os.getpid()}-{n}", os.getpid(), timeout=1e9))
 
 
 def abroad(store):
-    """Take the lock as another host and be killed."""
-    with store.lock(holder("child", host="elsewhere")):
+    """Take the lock as another host, write, and be killed."""
+    with store.lock(holder("child", host="elsewhere")) as writer:
+        writer.begin(run("abroad"))
         say("locked")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -109,7 +128,9 @@ def stopped(store):
 
 def main():
     what, place, lease, *more = sys.argv[1:]
-    store = opened(place, float(lease))
+    # Whoever waits here looks more often than it would, as all of them wait for one another.
+    how = {"sleep": lambda _: time.sleep(0.25)} if what == "queue" else {}
+    store = opened(place, float(lease), **how)
     does = {"die": die, "work": work, "race": race, "stopped": stopped}
     does.update({"queue": queue, "abroad": abroad})
     does[what](store, *map(int, more))

@@ -6,12 +6,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from store_conformance import Clock, holder, intent, record, run, seen
 
 from reconciler.state import Settlement, Status
+from reconciler.stores.high_water import beside
 from reconciler.stores.sqlite import SqliteStore
 
 CHILD = Path(__file__).with_name("store_child.py")
@@ -51,6 +53,20 @@ def opens(place, clock):
     yield open_
     for store in opened:
         store.close()
+
+
+def rows(place):
+    """Return every row but the lock's, and the mark with the time of its writing."""
+    mark = beside(place)
+    with closing(sqlite3.connect(place)) as connection:
+        tables = ("meta", "accounts", "serials", "runs", "journal")
+        found = [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+    return found, mark.read_bytes(), mark.stat().st_mtime_ns
+
+
+@pytest.fixture
+def stored(place):
+    return lambda: rows(place)
 
 
 def fill(store, count=10):

@@ -28,6 +28,8 @@ from store_encrypted import (  # noqa: E402
     rekeyed,
     told,
 )
+from store_object import lying  # noqa: E402
+from store_sqlite import rows  # noqa: E402
 
 from reconciler.errors import StateError  # noqa: E402
 from reconciler.state import Settlement, Status  # noqa: E402
@@ -55,6 +57,10 @@ class TestTables(StoreConformance, JournalConformance):
     def opens(self, sqlite):
         return lambda **how: sqlite.opens(keys(), **how)
 
+    @pytest.fixture
+    def stored(self, sqlite):
+        return lambda: rows(sqlite.place)
+
 
 class TestDocuments(StoreConformance, JournalConformance):
     """What every store keeps, kept encrypted in a document and its steps."""
@@ -62,6 +68,10 @@ class TestDocuments(StoreConformance, JournalConformance):
     @pytest.fixture
     def opens(self, folder):
         return lambda **how: folder.opens(keys(), **how)
+
+    @pytest.fixture
+    def stored(self, folder, clock):
+        return lambda: lying(folder.place.as_uri(), clock)
 
 
 # At rest

@@ -29,7 +29,7 @@ from store_conformance import (  # noqa: E402
 from store_conformance_journal import JournalConformance  # noqa: E402
 from store_conformance_lock import LockConformance  # noqa: E402
 from store_http import until  # noqa: E402
-from store_object import die_with_lock, fill, made, race, write  # noqa: E402
+from store_object import die_with_lock, fill, lying, made, race, write  # noqa: E402
 
 from reconciler.emulator import Settings, running  # noqa: E402
 from reconciler.errors import ConfigError, Locked  # noqa: E402
@@ -97,6 +97,11 @@ def in_folder(folder, clock, tmp_path):
     return open_
 
 
+@pytest.fixture
+def stored(place, clock):
+    return lambda: lying(place[0], clock)
+
+
 class TestStore(StoreConformance):
     """What every store keeps, kept as objects."""
 
@@ -162,18 +167,6 @@ def test_a_bucket_is_left_tidy(in_bucket, server):
     fill(in_bucket())
     write(in_bucket())
     assert sorted(server.objects) == ["ws/clock", "ws/lock.json", "ws/state.json"]
-
-
-def test_a_run_that_changes_nothing_writes_nothing(in_bucket, server):
-    """The lock and a look at the state touch neither the document nor the steps."""
-    fill(in_bucket())
-    before = server.objects["ws/state.json"]
-    asked = len(server.asked)
-    with in_bucket().lock(holder()):
-        pass
-    assert server.objects["ws/state.json"] == before
-    wrote = {key for method, key in server.asked[asked:] if method == "PUT"}
-    assert wrote == {"ws/lock.json", "ws/clock"}
 
 
 def test_modes(in_folder, folder):

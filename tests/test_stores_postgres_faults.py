@@ -1,7 +1,6 @@
 """The PostgreSQL store under fire: ended connections, kills, races, crashes and migrations."""
 
 import itertools
-import os
 import time
 
 import pytest
@@ -16,7 +15,7 @@ pytest.register_assert_rewrite(
 )
 
 from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
-from store_postgres import breaking, child, crash  # noqa: E402
+from store_postgres import breaking, crash  # noqa: E402
 from store_sqlite import Fault, fill  # noqa: E402
 
 from reconciler.errors import Locked, StateError  # noqa: E402
@@ -202,53 +201,6 @@ def test_reader_whose_moment_is_gone_says_so(opens, terminate):
     assert where(50) in dict(store.index())
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 6), (4, 3), (16, 1), (64, 1)])
-def test_appliers_take_turns(opens, place, count, rounds):
-    """Of many processes one at a time writes, each under a higher fence, and nothing is lost."""
-    processes = [child("queue", place, rounds) for _ in range(count)]
-    turns = []
-    for process in processes:
-        out, _ = process.communicate(timeout=110)
-        assert process.returncode == 0
-        turns += [line.split() for line in out.splitlines()]
-    turns = sorted((int(fence), int(entered), int(left), id) for fence, entered, left, id in turns)
-    assert len(turns) == len({fence for fence, *_ in turns}) == count * rounds
-    assert all(a[2] <= b[1] for a, b in itertools.pairwise(turns))
-    store = opens()
-    assert [e.run.id for e in store.history()] == [id for *_, id in turns]
-    assert store.chain() == store.identity().serial == count * rounds
-    assert len(list(store.index())) == count
-
-
-def test_killed_on_another_host(opens, place):
-    """The lock of a holder that was killed elsewhere is free when its lease has ended."""
-    with child("abroad", place, lease=1.5) as process:
-        process.communicate()
-    store = opens(clock=None)
-    assert store.held().holder.host == "elsewhere"
-    started = time.monotonic()
-    with store.lock(holder("bob"), timeout=10):
-        assert time.monotonic() - started < 1.5 + 5
-
-
-def test_stopped_beyond_the_lease(opens, place):
-    """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    with child("stopped", place, lease=0.5) as process:
-        assert process.stdout.readline() == "locked\n"
-        os.waitpid(process.pid, os.WUNTRACED)
-        store = opens(clock=None)
-        try:
-            with store.lock(holder("bob"), timeout=10) as writer:
-                writer.begin(run("bob"))
-                writer.save([record(1, "mine")], [], "import")
-                os.kill(process.pid, 18)
-                assert process.stdout.read() == "refused\nrefused\n"
-        finally:
-            process.kill()
-        (found,) = store.records([where(1)])
-        assert found.document["profile"]["name"] == "mine1"
-
-
 def test_heartbeat_outlives_its_backend(opens, terminate):
     """The heartbeat prolongs the lease over a connection of its own, and makes a new one."""
     kept = []
@@ -273,3 +225,44 @@ def test_heartbeat_outlives_its_backend(opens, terminate):
         assert store.held().id == before.id
         writer.save([record(1)], [], "import")
     assert store.held() is None
+
+
+def test_a_row_that_somebody_keeps_is_told(opens, database, monkeypatch):
+    """A writer that another session keeps waiting gives up, says so, and has written nothing."""
+    monkeypatch.setattr(postgres_place, "BUSY_SECONDS", 0.2)
+    fill(opens())
+    content = seen(opens())
+    with psycopg.connect(database) as other:
+        other.execute("SELECT 1 FROM reconciler.lock FOR UPDATE")
+        with pytest.raises(StateError, match="busy"), opens().lock(holder()):
+            pass
+        assert seen(opens()) == content
+
+
+def test_a_login_that_ends_midway(opens, terminate):
+    """Where the server lets nobody in any more, the run ends, and what it was told is there."""
+    fill(opens(), 3)
+    refused, kept = [], []
+
+    def connect(**how):
+        if refused:
+            raise psycopg.OperationalError("password authentication failed for user hunter2")
+        kept.append(psycopg.connect(**how))
+        return kept[-1]
+
+    store = opens(connect=connect, sleep=lambda _: None)
+
+    def fails():
+        with store.lock(holder(host="elsewhere")) as writer:
+            writer.begin(run("run-2"))
+            writer.intend([intent("i-9", 9, run="run-2")])
+            refused.append(True)
+            for connection in kept:
+                if not connection.closed:
+                    terminate(connection)
+            writer.settle([Settlement("i-9", Status.CONFIRMED, record=record(9))])
+
+    with pytest.raises(StateError, match="cannot be reached, or refused the login") as failed:
+        fails()
+    assert "hunter2" not in str(failed.value)
+    assert "i-9" in {one.id for one in opens().unresolved()}

@@ -54,12 +54,14 @@ def test_truncation(opens, filled, place):
         assert outcome(opens, filled), size
 
 
-def test_bit_flips(opens, filled, place):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("flips", [300, pytest.param(3000, marks=pytest.mark.crowd)])
+def test_bit_flips(opens, filled, place, flips):
     """A flipped bit is either harmless or refused: never other content, never nothing."""
     whole = place.read_bytes()
     dice = random.Random(20270115)
     found = 0
-    for _ in range(300):
+    for _ in range(flips):
         at = dice.randrange(len(whole))
         damaged = bytearray(whole)
         damaged[at] ^= 1 << dice.randrange(8)
@@ -68,6 +70,54 @@ def test_bit_flips(opens, filled, place):
         for name in (f"{place}-wal", f"{place}-shm"):
             Path(name).unlink(missing_ok=True)
     assert found > 30
+
+
+def left_with_a_wal(opens, place):
+    """Make a file whose last writes are only in its log, as a reader kept them there; return both.
+
+    Also returned is what the whole says. The mark is the whole's.
+    """
+    reader = opens()
+    list(reader.index())
+    store = opens()
+    with store.lock(holder()) as writer:
+        writer.begin(run("late"))
+        writer.save([record(70)], [], "import")
+    wal = place.with_name("state.db-wal")
+    whole, log = place.read_bytes(), wal.read_bytes()
+    assert log
+    content = seen(store)
+    reader.close()
+    store.close()
+    for name in ("state.db-wal", "state.db-shm"):
+        place.with_name(name).unlink(missing_ok=True)
+    return whole, log, content
+
+
+def test_a_file_without_its_log_is_refused(opens, filled, place):
+    """A file copied without its log is older than the mark; with it, it is the whole."""
+    whole, log, content = left_with_a_wal(opens, place)
+    place.write_bytes(whole)
+    with pytest.raises(StateError) as refused:
+        opens()
+    assert refused.value.diagnostics[0].id == "state-rolled-back"
+    place.write_bytes(whole)
+    place.with_name("state.db-wal").write_bytes(log)
+    assert seen(opens()) == content
+
+
+def test_a_foreign_log_changes_nothing(opens, filled, place, tmp_path):
+    """The log of another file, half a log or nonsense beside a file is never taken for its own."""
+    whole, log, content = left_with_a_wal(opens, place)
+    other = tmp_path / "other" / "state.db"
+    fill(opens(other))
+    _, foreign, _ = left_with_a_wal(lambda path=other, **how: opens(path, **how), other)
+    for beside in (foreign, log[: len(log) // 2], b"\0" * 4096, b"nonsense" * 999, b""):
+        for name in ("state.db-wal", "state.db-shm"):
+            place.with_name(name).unlink(missing_ok=True)
+        place.write_bytes(whole)
+        place.with_name("state.db-wal").write_bytes(beside)
+        assert outcome(opens, content)
 
 
 # Faults of disk and process
@@ -205,24 +255,6 @@ def test_contenders(opens, place, count, rounds):
     turns.sort()
     assert len(turns) == len({fence for fence, _, _ in turns}) == count * rounds
     assert all(left <= entered for (_, _, left), (_, entered, _) in itertools.pairwise(turns))
-
-
-def test_stopped_beyond_the_lease(opens, place):
-    """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    with child("stopped", place, lease=0.5) as process:
-        assert process.stdout.readline() == "locked\n"
-        os.waitpid(process.pid, os.WUNTRACED)
-        store = opens(clock=time.time, sleep=time.sleep)
-        try:
-            with store.lock(holder("bob"), timeout=5) as writer:
-                writer.begin(run("bob"))
-                writer.save([record(1, "mine")], [], "import")
-                os.kill(process.pid, signal.SIGCONT)
-                assert process.stdout.read() == "refused\nrefused\n"
-        finally:
-            process.kill()
-        (found,) = store.records([where(1)])
-        assert found.document["profile"]["name"] == "mine1"
 
 
 def test_heartbeat_keeps_the_lock(opens, place):
