@@ -362,9 +362,9 @@ def test_a_document_does_not_name_one_with_what_was_erased(http):
 GOLDEN = Path(__file__).with_name("golden")
 
 
-def golden_rows():
-    """Return what the first schema kept: what it tells, and its rows by table."""
-    shape = json.loads((GOLDEN / "state-v1.json").read_text("utf-8"))
+def golden_rows(name="state-v1"):
+    """Return what an earlier version kept: what it tells, and its rows by table."""
+    shape = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
 
     def cell(value):
         return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
@@ -406,16 +406,17 @@ def shape_of(store):
     }
 
 
-def as_first_made(place: Path) -> None:
-    """Make a file as the first schema had it."""
+def as_made(place: Path, name="state-v1", version=1) -> None:
+    """Make a file as an earlier schema had it."""
     from reconciler.stores.sqlite_migrate import APPLICATION_ID, packaged
 
     place.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(place, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.executescript(packaged()[0])
-        connection.execute("PRAGMA user_version = 1")
-        for table, rows in golden_rows()[1].items():
+        for step in packaged()[:version]:
+            connection.executescript(step)
+        connection.execute(f"PRAGMA user_version = {version}")
+        for table, rows in golden_rows(name)[1].items():
             for row in rows:
                 names = {**({"one": 1} if table in ("meta", "lock") else {}), **row}
                 marks = ",".join("?" * len(names))
@@ -433,7 +434,7 @@ def test_the_first_schema_of_sqlite_is_read_and_migrated(sqlite):
     for at in itertools.count(1):
         for path in sqlite.place.parent.glob("state.db*"):
             path.unlink()
-        as_first_made(sqlite.place)
+        as_made(sqlite.place)
         with closing(sqlite.opens(NO_KEYS)) as store:
             assert shape_of(store) == golden_rows()[0]
         connect, done = failing(at, Fault(), (*WRITES, "PRAGMA user_version ="))
@@ -495,17 +496,34 @@ def test_the_first_schema_of_postgres_is_migrated(postgres, database):
     store.chain()
 
 
-def test_the_first_document_is_read(tmp_path):
-    """A document of the first layout is read as it is."""
+def laid_out(tmp_path, shape, with_=NO_KEYS):
+    """Put a document and its steps in a folder; return a store on it."""
     from reconciler.stores.object import ObjectRemote, objects
     from reconciler.stores.remote import RemoteStore
 
-    shape = json.loads((GOLDEN / "document-v1.json").read_text("utf-8"))
     place = tmp_path / "objects"
-    place.mkdir(mode=0o700)
-    (place / "steps").mkdir()
+    (place / "steps").mkdir(mode=0o700, parents=True)
+    place.chmod(0o700)
     (place / "state.json").write_text(shape["document"])
     for name, step in shape["steps"].items():
         (place / "steps" / name).write_text(step)
-    store = RemoteStore(ObjectRemote("x", objects(place.as_uri()), clock=Clock()), tmp_path, "ws")
+    made = ObjectRemote("x", objects(place.as_uri()), clock=Clock())
+    return RemoteStore(made, tmp_path, "ws", keys=with_)
+
+
+def test_the_first_document_is_read(tmp_path):
+    """A document of the first layout is read as it is."""
+    shape = json.loads((GOLDEN / "document-v1.json").read_text("utf-8"))
+    assert shape_of(laid_out(tmp_path, shape)) == shape["told"]
+
+
+def test_what_was_encrypted_once_is_read(sqlite, tmp_path):
+    """Rows, document, steps and backup that the first version encrypted are read for ever."""
+    shape = json.loads((GOLDEN / "encrypted-v2.json").read_text("utf-8"))
+    as_made(sqlite.place, "encrypted-v2", 2)
+    store = sqlite.opens(keys())
     assert shape_of(store) == shape["told"]
+    store.chain()
+    assert shape_of(laid_out(tmp_path, shape, keys())) == shape["told of the document"]
+    found = backups.snapshot(shape["snapshot"].encode(), "x", keys())
+    assert list(found.everything()) == list(store.everything())

@@ -11,6 +11,7 @@ import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -35,11 +36,12 @@ class Forged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of row: how messages call one by its cells, and which cells are hidden.
+    """A kind of row: its name for good, how messages call one by its cells, and what is hidden.
 
     Hidden cells are together in the first that is named, the others are empty then.
     """
 
+    name: str
     told: str
     hidden: tuple[tuple[int, type], ...]
 
@@ -111,6 +113,7 @@ class Aes:
     """
 
     def __init__(self, key: Key, workspace: str, lineage: str) -> None:
+        from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers import Cipher as Raw
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         from cryptography.hazmat.primitives.ciphers.algorithms import AES256
@@ -126,12 +129,13 @@ class Aes:
         # Counter mode of our own making, for a thousand nonces at once: see `_stream`.
         self._blocks = Raw(AES256(derived("looks")), ECB())  # noqa: S305
         self._proof = derived("proof")
+        self._refused = (InvalidTag, ValueError, TypeError)
 
     def encrypt(self, kind: Kind, cells: Sequence[Any]) -> tuple[Any, ...]:
         stored = list(cells)
         for n, type in kind.hidden:
             stored[n] = _EMPTY[type]
-        about = ascii((kind.told, *stored)).encode("ascii")
+        about = ascii((kind.name, *stored)).encode("ascii")
         stored[kind.hidden[0][0]] = _closed(self._rows, _packed(kind, cells), about)
         return tuple(stored)
 
@@ -139,8 +143,8 @@ class Aes:
         given = list(cells)
         for n, type in kind.hidden:
             given[n] = _EMPTY[type]
-        about = ascii((kind.told, *given)).encode("ascii")
-        data = _opened(self._rows, cells[kind.hidden[0][0]], about)
+        about = ascii((kind.name, *given)).encode("ascii")
+        data = self._opened(self._rows, cells[kind.hidden[0][0]], about)
         for (n, type), value in zip(kind.hidden, _unpacked(kind, data), strict=True):
             given[n] = value if value is None or type is bytes else type(value.decode())
         return tuple(given)
@@ -170,7 +174,14 @@ class Aes:
 
     def open_text(self, data: bytes, about: bytes) -> bytes:
         """Return a text as it was given. Raises Forged where it is another, or about another."""
-        return _opened(self._texts, data, about)
+        return self._opened(self._texts, data, about)
+
+    def _opened(self, with_: Any, data: bytes, about: bytes) -> bytes:
+        try:
+            opened: bytes = with_.decrypt(data[:_NONCE], data[_NONCE:], about)
+        except self._refused:
+            raise Forged from None
+        return opened
 
     def _stream(self, nonces: Sequence[bytes]) -> bytes:
         """Return 32 bytes of AES-CTR key stream per nonce, two counters each.
@@ -185,16 +196,6 @@ def _closed(with_: Any, data: bytes, about: bytes) -> bytes:
     nonce = os.urandom(_NONCE)
     closed: bytes = nonce + with_.encrypt(nonce, data, about)
     return closed
-
-
-def _opened(with_: Any, data: bytes, about: bytes) -> bytes:
-    from cryptography.exceptions import InvalidTag
-
-    try:
-        opened: bytes = with_.decrypt(data[:_NONCE], data[_NONCE:], about)
-    except (InvalidTag, ValueError, TypeError):
-        raise Forged from None
-    return opened
 
 
 def _packed(kind: Kind, cells: Sequence[Any]) -> bytes:
@@ -217,6 +218,7 @@ def _unpacked(kind: Kind, data: bytes) -> list[bytes | None]:
     return values
 
 
+@cache
 def _sizes(kind: Kind) -> Struct:
     return Struct(f">{len(kind.hidden)}I")
 

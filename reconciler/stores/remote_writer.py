@@ -112,16 +112,17 @@ class RemoteWriter:
             change, count = erased(content, address, record, hide, self._pen())
             return change
 
-        self._write_anew(make)
+        self._write(make, self._run, results=True)
+        self._demand_no_steps()
         return count
 
     def rekey(self) -> None:
         """Write the whole document as the keys say, and leave no step of before."""
         key = self._copy.keys.first
-        self._write_anew(lambda content: rekeyed(content, key, self._pen()))
+        self._write(lambda content: rekeyed(content, key, self._pen()), self._run)
+        self._demand_no_steps()
 
-    def _write_anew(self, make: Make) -> None:
-        self._write(make, self._run, results=True)
+    def _demand_no_steps(self) -> None:
         with self._mutex:
             demand_no_steps(self._remote)
 

@@ -29,9 +29,15 @@ _CHUNK: Final = 500
 _ID: Final = 6
 _T = TypeVar("_T")
 
-ACCOUNT: Final = Kind("the record of {0}", ((2, bytes), (3, int), (5, bytes), (6, str), (7, bytes)))
-JOURNAL: Final = Kind("line {0} of the journal", ((5, bytes), (6, int), (8, str), (9, str)))
-RUN: Final = Kind("the run {0}", ((5, bytes), (1, str), (3, str), (4, str)))
+ACCOUNT: Final = Kind(
+    "account",
+    "the record of {0}",
+    ((2, bytes), (3, int), (5, bytes), (6, str), (7, bytes)),
+)
+JOURNAL: Final = Kind(
+    "journal", "line {0} of the journal", ((5, bytes), (6, int), (8, str), (9, str))
+)
+RUN: Final = Kind("run", "the run {0}", ((5, bytes), (1, str), (3, str), (4, str)))
 """Their addresses, numbers, times, runs, and how an action ended can be read in any state."""
 
 
