@@ -359,12 +359,12 @@ def test_a_document_does_not_name_one_with_what_was_erased(http):
 
 # Schema versions
 
-GOLDEN = Path(__file__).with_name("golden")
+STATES = Path(__file__).with_name("states")
 
 
 def golden_rows(name="state-v1"):
     """Return what an earlier version kept: what it tells, and its rows by table."""
-    shape = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+    shape = json.loads((STATES / f"{name}.json").read_text("utf-8"))
 
     def cell(value):
         return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
@@ -513,13 +513,13 @@ def laid_out(tmp_path, shape, with_=NO_KEYS):
 
 def test_the_first_document_is_read(tmp_path):
     """A document of the first layout is read as it is."""
-    shape = json.loads((GOLDEN / "document-v1.json").read_text("utf-8"))
+    shape = json.loads((STATES / "document-v1.json").read_text("utf-8"))
     assert shape_of(laid_out(tmp_path, shape)) == shape["told"]
 
 
 def test_what_was_encrypted_once_is_read(sqlite, tmp_path):
     """Rows, document, steps and backup that the first version encrypted are read for ever."""
-    shape = json.loads((GOLDEN / "encrypted-v2.json").read_text("utf-8"))
+    shape = json.loads((STATES / "encrypted-v2.json").read_text("utf-8"))
     as_made(sqlite.place, "encrypted-v2", 2)
     store = sqlite.opens(keys())
     assert shape_of(store) == shape["told"]
