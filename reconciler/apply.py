@@ -40,9 +40,6 @@ MESSAGE = 512
 _TICK = 0.2
 """Seconds after which the loop looks again whether it shall stop."""
 
-_GATHER = 0.02
-"""Seconds for which outcomes gather, so that one commit serves many; calls go on meanwhile."""
-
 
 def apply(
     plan: Plan,
@@ -262,7 +259,7 @@ class _Run:
         try:
             yield self.inbox.get(timeout=_TICK)
             if any(lane.busy > 1 for lane in self.lanes):
-                self.pause.wait(_GATHER)
+                self.pause.wait(self.effects.gather)
             while True:
                 yield self.inbox.get_nowait()
         except Empty:

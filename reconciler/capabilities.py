@@ -68,8 +68,9 @@ class Capabilities:
     is what follows a registration that does not take the field, `banned.kick` what a kick adds to
     a block. `rates` is the documented limit in calls per second per API (`""` is every other
     API); `batch` the most accounts one call takes, for `read` and `create`. `penalty` is the
-    pause in seconds after a throttled call. `sources` says where `id`, `regions`, `rates` and
-    `batch` were read.
+    pause in seconds after a throttled call. `reserved` are ids that the vendor has itself, with a
+    `*` what such ids begin with. `sources` says where `id`, `regions`, `rates` and `batch` were
+    read.
     """
 
     type: str
@@ -85,6 +86,7 @@ class Capabilities:
     lapses: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     penalty: float = 10.0
+    reserved: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def field(self, path: str) -> Field:

@@ -321,6 +321,30 @@ class Siblings(NamedTuple):
     line: int = 0
 
 
+class Override(NamedTuple):
+    """A rule that shall not refuse one plan: which, why, who says so, and the rule as it was then.
+
+    `digest` is `Rule.digest`: a rule that was changed since refuses again.
+    """
+
+    rule: str
+    reason: str
+    by: str
+    digest: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the shape of the plan file."""
+        return {"rule": self.rule, "reason": self.reason, "by": self.by, "rule_digest": self.digest}
+
+    @classmethod
+    def from_json(cls, shape: Mapping[str, Any]) -> Override:
+        """Read the shape of the plan file. Raises KeyError or TypeError if it is not one."""
+        found = [shape[key] for key in ("rule", "reason", "by", "rule_digest")]
+        if not all(isinstance(text, str) for text in found):
+            raise TypeError("a text is missing in it")
+        return cls(*found)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would be done, made from one snapshot of the recorded state at one moment.
@@ -328,8 +352,8 @@ class Plan:
     `actions` are sorted by address and then in running order; accounts that are behind their
     siblings go first all the same. `desired` and `recorded` are how
     many accounts there were on each side (limits are shares of the recorded ones). `allow` holds
-    overrides given at plan time, by kind. `boundary` is when the first ban that the plan relies
-    on ends, or empty.
+    the limits that may be exceeded, by kind, `overrides` the rules that shall not refuse just this
+    plan. `boundary` is when the first ban that the plan relies on ends, or empty.
     """
 
     workspace: str
@@ -348,6 +372,7 @@ class Plan:
     allow: Mapping[str, int] = field(default_factory=dict)
     boundary: str = ""
     siblings: tuple[Siblings, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
     def summary(self) -> dict[str, int]:
         """Return how many actions of each kind there are, and the unchanged accounts."""

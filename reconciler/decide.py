@@ -27,6 +27,7 @@ from reconciler.diagnostics import Diagnostic, error, info, warning
 from reconciler.diff import diff, same
 from reconciler.state import Record
 from reconciler.values import ABSENT, canonical, to_moment
+from reconciler.workspace import BanReason
 
 Keyed: TypeAlias = Callable[[Address, Mapping[str, Any]], str]
 
@@ -39,7 +40,7 @@ class Question:
     provider name. `observed` holds what a refresh just read. `keyed` returns the keyed
     fingerprint of a token that resolves, else an empty text. `targets` limits the plan to these
     addresses or providers; empty means all. `uncompared` are path prefixes that the recorded side
-    leaves out (a redacted snapshot).
+    leaves out (a redacted snapshot). `reasons` are those that bans may have, empty for any.
     """
 
     as_of: datetime
@@ -51,6 +52,7 @@ class Question:
     keyed: Keyed | None = None
     targets: tuple[str, ...] = ()
     uncompared: tuple[str, ...] = ()
+    reasons: Mapping[str, BanReason] = field(default_factory=dict)
 
 
 class Decisions:
@@ -96,6 +98,7 @@ class Decisions:
                 )
             )
         if banned:
+            self._lasts(account, ban, {})
             self._bound(ban)
             changes = _ban_changes(False, True, {}, ban, unknown=account.adopt)
             self._add(Block, account, Reason.BAN_DECLARED, 0, changes)
@@ -137,11 +140,27 @@ class Decisions:
         elif mode == "forget" or (record.observed is not None and not record.observed.exists):
             # What the vendor was seen to have lost cannot be banned there.
             self.actions.append(Forget(where, reason, version, ()))
+            if record.is_banned and (record.observed is None or record.observed.exists):
+                self._left_banned(where)
         elif record.is_banned:
             self.unchanged += 1
         else:
             self.actions.append(Block(where, reason, version, (Change("banned", False, True),)))
         self._doubt(where)
+
+    def _left_banned(self, where: Address) -> None:
+        """Say of a banned account that is forgotten that nobody will lift its ban any more."""
+        self.findings.append(
+            warning(
+                "left-banned",
+                f"{where} is forgotten and stays banned at the vendor",
+                detail="What is not recorded is never unbanned, also not when its `until` has "
+                "passed.",
+                hint="to lift the ban, put it back with `banned: false` (in a sheet, FALSE in the "
+                "column banned) or an `until` that has passed, and apply that before it leaves",
+                address=where,
+            )
+        )
 
     def recorded(self, account: Account, record: Record) -> None:
         """Plan an account that is both desired and recorded."""
@@ -149,12 +168,14 @@ class Decisions:
         ban = document.get("ban")
         wants, has = is_banned(document, self.question.as_of), record.is_banned
         if record.observed is not None and not record.observed.exists:
-            self._vanished(account, document, wants, record.version)
+            self._vanished(account, document, wants, record)
             self._doubt(account.address)
             return
         if self._ban_unknown(record):
             # The vendor may hold a ban or not: the one that is desired is asked for again.
             has = not wants
+        if wants and ban:
+            self._lasts(account, ban, record.document.get("ban", {}))
         actions, findings = len(self.actions), len(self.findings)
         ban_changes = _ban_changes(has, wants, record.document.get("ban", {}), ban or {})
         if has:
@@ -186,7 +207,7 @@ class Decisions:
         self._doubt(account.address)
 
     def _vanished(
-        self, account: Account, document: dict[str, Any], wants: bool, version: int
+        self, account: Account, document: dict[str, Any], wants: bool, record: Record
     ) -> None:
         """Plan an account that is recorded but was seen to be missing at the vendor."""
         if account.adopt:
@@ -210,13 +231,14 @@ class Decisions:
                 canonical(document),
                 account.file,
                 account.line,
-                version,
+                record.version,
             )
         )
         if wants and ban is not None:
+            self._lasts(account, ban, record.document.get("ban", {}))
             self._bound(ban)
             changes = _ban_changes(False, True, {}, ban)
-            self._add(Block, account, Reason.BAN_DECLARED, version, changes)
+            self._add(Block, account, Reason.BAN_DECLARED, record.version, changes)
 
     def _why_unblock(self, record: Record, ban: Mapping[str, Any] | None) -> Reason:
         if ban is not None:
@@ -362,6 +384,26 @@ class Decisions:
     def _wait(self, where: Address, changes: Iterable[Change], why: str) -> None:
         paths = ", ".join(change.path for change in changes)
         self.findings.append(info("waiting", f"{where}: {paths} waits", detail=why, address=where))
+
+    def _lasts(self, account: Account, ban: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+        """Say of a ban that is new, or has another reason or end, that it lasts too long.
+
+        A ban that is recorded was judged when it began, by the rules of then.
+        """
+        reason = self.question.reasons.get(ban.get("reason", ""))
+        told = [{key: one.get(key) for key in ("reason", "until")} for one in (known, ban)]
+        if reason is None or not any(diff(*told)):
+            return
+        if wrong := reason.overlong(ban.get("until"), self.question.as_of):
+            self.findings.append(
+                error(
+                    "ban-too-long",
+                    f"{account.address}: {wrong[0]}",
+                    hint=wrong[1],
+                    source=account.source,
+                    address=account.address,
+                )
+            )
 
     def _bound(self, ban: Mapping[str, Any]) -> None:
         """Note the moment at which a ban that this plan relies on ends."""

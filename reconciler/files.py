@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,69 @@ def write_private(path: Path, pieces: Iterable[bytes], *, mode: int = 0o600) -> 
         ) from None
 
 
+def rewrite(path: Path, before: bytes | None, pieces: Iterable[bytes]) -> None:
+    """Put other content in the place of a file of the user, whole or not at all.
+
+    `before` is what the file held when the new content was made of it, None where there was none:
+    where it holds something else by now, somebody else's work would be lost. Mode and owner stay; a
+    new file is made as any other. A link is not followed. Raises ConfigError, and then nothing was
+    changed.
+    """
+    try:
+        folder = os.open(path.parent, _FOLDER)
+        try:
+            mode, owner = _about(folder, path.name)
+            replace_private(
+                folder,
+                path.name,
+                _unmoved(folder, path.name, before, pieces),
+                mode=mode,
+                owner=owner,
+            )
+        finally:
+            os.close(folder)
+    except OSError as problem:
+        raise ConfigError.of(
+            "unwritable", f"{path.name} cannot be written", detail=f"{problem.strerror}."
+        ) from None
+
+
+def _about(folder: int, name: str) -> tuple[int, tuple[int, int] | None]:
+    """Return mode and owner that a file shall have. Raises OSError for what is no regular file."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return 0o666 & ~mask, None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EEXIST, "It is no regular file")
+    return stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
+
+
+def _unmoved(
+    folder: int, name: str, before: bytes | None, pieces: Iterable[bytes]
+) -> Iterator[bytes]:
+    """Yield the pieces, and fail at the last moment if the file is not what it was.
+
+    Other writers of ours wait for the temporary file, so between them nothing is lost.
+    """
+    yield from pieces
+    try:
+        handle = os.open(name, _LEFT, dir_fd=folder)
+    except FileNotFoundError:
+        now = None
+    else:
+        with os.fdopen(handle, "rb") as file:
+            now = file.read()
+    if now != before:
+        raise ConfigError.of(
+            "changed-meanwhile",
+            f"{name} was changed by somebody else meanwhile, so it was left as it is",
+            hint="run it again",
+        )
+
+
 def private_folder(path: Path) -> None:
     """Make a folder that only its owner may enter, with those above it that are missing.
 
@@ -76,17 +140,28 @@ def private_folder(path: Path) -> None:
             place.chmod(0o700)  # where it is a link, the folder behind it is somebody's choice
 
 
-def replace_private(folder: int, name: str, pieces: Iterable[bytes], *, mode: int = 0o600) -> None:
+def replace_private(
+    folder: int,
+    name: str,
+    pieces: Iterable[bytes],
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+) -> None:
     """Write a file of an open folder with mode 0600 by way of a temporary one beside it.
 
     A symbolic link of that name is replaced, not followed. What a killed run left half written
-    is cleared away by the next writer of the same file. Raises OSError.
+    is cleared away by the next writer of the same file. `owner` is kept where that is allowed.
+    Raises OSError.
     """
     temporary = f".{name}.tmp"
     with os.fdopen(_begun(folder, temporary), "wb") as file:
         try:
             file.writelines(pieces)
             file.flush()
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -11,8 +11,17 @@ from itertools import groupby
 from typing import Any
 
 from reconciler.accounts import Address, flatten, split
-from reconciler.changes import Action, Adopt, Create, Kind, Plan, calls_vendor, carried_out
-from reconciler.diagnostics import Diagnostic, Source, error, warning
+from reconciler.changes import (
+    Action,
+    Adopt,
+    Create,
+    Kind,
+    Override,
+    Plan,
+    calls_vendor,
+    carried_out,
+)
+from reconciler.diagnostics import Diagnostic, Severity, Source, error, warning
 from reconciler.state import Reader, Record
 from reconciler.workspace import Limit, Rule
 
@@ -33,10 +42,14 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the guard says: findings (an error refuses the plan) and the approvals it asks for."""
+    """What the guard says: findings (an error refuses the plan) and the approvals it asks for.
+
+    `overridden` are findings that would refuse the plan, as warnings that say who overrode them.
+    """
 
     findings: tuple[Diagnostic, ...]
     approvals: tuple[Approval, ...] = ()
+    overridden: tuple[Diagnostic, ...] = ()
 
 
 def guard(
@@ -49,6 +62,8 @@ def guard(
     """Judge a plan; the same at plan and again at apply.
 
     `allow` maps a kind to the exact number of its limited actions; another number opens nothing.
+    An override of the plan takes what its rule says for a warning; one that is not needed, or whose
+    rule is not the one that was overridden, refuses the plan itself.
     Only the records of touched accounts are read, and only where a rule or a destructive action
     needs them.
     """
@@ -73,7 +88,49 @@ def guard(
         *_protected(groups, records),
     ]
     judged, approvals = _rules(plan, groups, records, rules)
-    return Judgement((*findings, *judged), approvals)
+    stands, overridden = _overridden(judged, plan.overrides, {rule.id: rule for rule in rules})
+    return Judgement((*findings, *stands), approvals, overridden)
+
+
+def _overridden(
+    judged: Iterable[Diagnostic], overrides: Iterable[Override], rules: Mapping[str, Rule]
+) -> tuple[tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
+    """Return the findings that stand, and as warnings those that are overridden."""
+    given = {f"rule-{one.rule}": one for one in overrides}
+    changed = {
+        id
+        for id, one in given.items()
+        if one.rule in rules and rules[one.rule].digest != one.digest
+    }
+    idle = dict(given)
+    stands: list[Diagnostic] = []
+    overridden: list[Diagnostic] = []
+    for finding in judged:
+        one = given.get(finding.id)
+        if one is None or finding.severity is not Severity.ERROR:
+            stands.append(finding)
+            continue
+        idle.pop(finding.id, None)
+        if not rules[one.rule].override:
+            stands.append(finding)
+        elif finding.id in changed:
+            stands.append(_more(finding, f"{one.by} overrode it before the rule was changed."))
+        else:
+            told = _more(finding, f"Overridden by {one.by}: {one.reason}")
+            overridden.append(told._replace(severity=Severity.WARNING, hint=""))
+    stands.extend(
+        error(
+            "idle-override",
+            f"rule {one.rule} refuses nothing here, so there is nothing to override",
+            hint=f"plan again without --override {one.rule}",
+        )
+        for one in idle.values()
+    )
+    return tuple(stands), tuple(overridden)
+
+
+def _more(finding: Diagnostic, told: str) -> Diagnostic:
+    return finding._replace(detail=f"{finding.detail} {told}".lstrip())
 
 
 def limited(
@@ -272,7 +329,7 @@ def _judge(rule: Rule, action: Action, fields: Mapping[str, Any]) -> Iterator[Di
             f"{where} is denied by rule {rule.id}: {rule.value}",
             source=source,
             address=action.address,
-            hint="change the account, or the rule in a reviewed change of its own",
+            hint=_way_out("change the account", rule),
         )
     elif not isinstance(action, Adopt):
         for path, wish in rule.value.items():
@@ -284,7 +341,18 @@ def _judge(rule: Rule, action: Action, fields: Mapping[str, Any]) -> Iterator[Di
                     source=source,
                     address=action.address,
                     detail="It is not written." if held is None else "It is written otherwise.",
+                    hint=_way_out("change the account", rule),
                 )
+
+
+def _way_out(first: str, rule: Rule) -> str:
+    """Return what to do about a rule that refuses."""
+    if not rule.override:
+        return f"{first}, or the rule in a reviewed change of its own; it cannot be overridden"
+    return (
+        f"{first}, or the rule in a reviewed change of its own; "
+        f"for this plan alone: --override '{rule.id}=WHY'"
+    )
 
 
 def _rule_limit(rule: Rule, hits: list[Action], recorded: int) -> Iterator[Diagnostic]:
@@ -304,5 +372,5 @@ def _rule_limit(rule: Rule, hits: list[Action], recorded: int) -> Iterator[Diagn
             f"rule {rule.id} allows {min(bounds)} such actions, the plan holds {len(hits)}",
             detail=f"{'The first are ' if len(hits) > NAMED else ''}{first}.",
             source=rule.source,
-            hint="split the change, or change the rule in a reviewed change of its own",
+            hint=_way_out("split the change", rule),
         )

@@ -22,11 +22,16 @@ INTERRUPTED, UNREACHABLE = "interrupted", "unreachable"
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What an apply is handed of the outside: time, names, and the wish to stop."""
+    """What an apply is handed of the outside: time, names, and the wish to stop.
+
+    `gather` is for how many seconds outcomes gather, so that one commit serves many; calls go on
+    meanwhile.
+    """
 
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
     stop: threading.Event
+    gather: float = 0.02
 
 
 class Pool:

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from reconciler.accounts import Address
-from reconciler.changes import Cost, Kind, Plan, Reason, Siblings, fingerprint, from_json, to_json
+from reconciler.changes import (
+    Cost,
+    Kind,
+    Override,
+    Plan,
+    Reason,
+    Siblings,
+    fingerprint,
+    from_json,
+    to_json,
+)
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
 from reconciler.errors import ReconcilerError, Stale
 from reconciler.guard import Approval
@@ -50,6 +60,7 @@ def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -
         "desired": plan.desired,
         "recorded": plan.recorded,
         "allow": dict(plan.allow),
+        "overrides": [one.to_json() for one in plan.overrides],
         "boundary": plan.boundary,
     }
     return {**told, "digest": f"sha256:{digest(canonical(told)).hex()}"}
@@ -126,6 +137,7 @@ def _plan(told: Mapping[str, Any]) -> Plan:
         allow={str(Kind(kind)): _count(count) for kind, count in told["allow"].items()},
         boundary=_text(told["boundary"]),
         siblings=tuple(_siblings(one) for one in told["siblings"]),
+        overrides=tuple(map(Override.from_json, told.get("overrides", ()))),
     )
     if plan.boundary:
         to_moment(plan.boundary)

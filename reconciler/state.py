@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.accounts import Address, Document, Observed, encode, flatten, owned
-from reconciler.changes import Action, Create, Kind, carried_out
+from reconciler.changes import Action, Create, Kind, Override, carried_out
 from reconciler.values import digest
 
 
@@ -226,7 +226,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One command that writes: who, where, when and for which plan. Times are RFC 3339 UTC."""
+    """One command that writes: who, where, when and for which plan. Times are RFC 3339 UTC.
+
+    `overrides` are the rules that it was not refused by, because somebody said so.
+    """
 
     id: str
     operation: str
@@ -234,6 +237,25 @@ class Run:
     operator: str = ""
     fingerprint: str = ""
     context: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape of `run` in `state history --json`, which remote state keeps too."""
+        return {
+            "id": self.id,
+            "operation": self.operation,
+            "started_at": self.started_at,
+            "operator": self.operator,
+            "fingerprint": self.fingerprint,
+            "context": dict(self.context),
+            "overrides": [one.to_json() for one in self.overrides],
+        }
+
+    @classmethod
+    def from_json(cls, shape: Mapping[str, Any]) -> Run:
+        """Read the shape that `to_json` wrote, also before there were overrides."""
+        facts = {key: value for key, value in shape.items() if key != "overrides"}
+        return cls(**facts, overrides=tuple(map(Override.from_json, shape.get("overrides", ()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +377,14 @@ class Writer(Protocol):
         """Replace or drop records outside an apply (refresh, import, `state rm`), with history."""
         ...
 
+    def check(self) -> None:
+        """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
+        ...
+
+
+class Rewriter(Writer, Protocol):
+    """A writer that can also write anew what a store keeps at rest."""
+
     def erase(
         self,
         address: Address,
@@ -378,15 +408,11 @@ class Writer(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
-        ...
-
 
 class Store(Reader, Protocol):
     """A reader that can also hand out the lock."""
 
-    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
         ...
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from reconciler.diagnostics import Source
-from reconciler.values import Reference
+from reconciler.values import Reference, canonical, digest, to_moment, to_text
 
 OnAbsent: TypeAlias = Literal["forget", "block", "error"]
+Places: TypeAlias = Mapping[tuple[Any, ...], tuple[int, int]]
+"""Line and column, from 1, by the path that leads to what stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,24 @@ class Encryption:
     key: Reference | None = None
     previous: tuple[Reference, ...] = ()
     source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """Which files hold accounts, and what lies beneath all of theirs.
+
+    `defaults` are texts as they were written, `adopt` among them; `keys` and `values` are their
+    places in the workspace file. `bans` says that the files are sheets of bans, and `needed` that
+    there must be some.
+    """
+
+    pattern: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    keys: Places = field(default_factory=dict)
+    values: Places = field(default_factory=dict)
+    source: Source | None = None
+    bans: bool = False
+    needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +121,7 @@ class Rule:
 
     `match` maps a path (`labels.tier`, `account_id`, `provider`, `path`, `profile.name`) to a
     glob. `effect` is one of deny, warn, require, limit, approval, and `value` its argument.
+    `override` tells whether a person may override it for one plan.
     """
 
     id: str
@@ -108,6 +130,41 @@ class Rule:
     effect: Literal["deny", "warn", "require", "limit", "approval"]
     value: Any
     source: Source | None = None
+    override: bool = True
+
+    @property
+    def digest(self) -> str:
+        """What tells whether a rule is still the one that was overridden; its place is no part."""
+        said = [self.id, self.actions, dict(self.match), self.effect, self.value, self.override]
+        return f"sha256:{digest(canonical(said)).hex()}"
+
+
+SIGNED = ("feishu", "dingtalk")
+"""Formats of `notify` whose robots can want a signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class BanReason:
+    """A reason that bans may have, and how long one may last; `longest` is None for any time."""
+
+    name: str
+    longest: timedelta | None = None
+
+    def overlong(self, until: str | None, moment: datetime | None) -> tuple[str, str] | None:
+        """Return what is wrong with a ban that lasts too long from a moment on, and what to do.
+
+        Without a moment only that one has no end is.
+        """
+        if self.longest is None or (until and moment is None):
+            return None
+        hours = self.longest // timedelta(hours=1)
+        span = f"{hours} hours" if hours % 24 else f"{hours // 24} days"
+        wrong = f"A ban for {self.name[:80]} lasts at most {span}; this one"
+        if until is None or moment is None:
+            return f"{wrong} has no end.", f"write until: with a time at most {span} ahead"
+        if to_moment(until) <= moment + self.longest:
+            return None
+        return f"{wrong} ends later.", f"write until: {to_text(moment + self.longest)} or before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +172,32 @@ class Webhook:
     """Where drift is told: an address, which is a secret, and how the service wants it said.
 
     `format` is empty where the address tells. `always` asks for a message also when all is well.
+    `secret` signs what is told to a robot that wants it signed.
     """
 
     url: Reference
     format: str = ""
     always: bool = False
+    secret: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A whole workspace. `root` is the absolute folder that every path in it is beneath.
 
-    `adopts` lists those globs of `accounts` whose accounts exist at the vendor already.
+    `ban_reasons` closes the list of reasons; where it is empty, any text is one, and none as well.
+    `lint` says how kinds of lint are told; one that is not written is a warning.
     """
 
     name: str
     root: str
     apps: Mapping[str, App]
-    accounts: tuple[str, ...] = ("accounts/**/*.yaml",)
+    accounts: tuple[Glob, ...] = (Glob("accounts/**/*.yaml"),)
     state: StateSettings = StateSettings()
     secrets: SecretSettings = SecretSettings()
     on_absent: OnAbsent = "forget"
     limits: Mapping[str, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     rules: tuple[Rule, ...] = ()
-    adopts: tuple[str, ...] = ()
     notify: tuple[Webhook, ...] = ()
+    ban_reasons: Mapping[str, BanReason] = field(default_factory=dict)
+    lint: Mapping[str, Literal["off", "warn", "error"]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 import re
@@ -13,35 +14,42 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-DRIVER = """\
-import importlib, os, sys
 from reconciler import transport
-transport._BACKOFF = 0.01
-transport.Transport.__init__.__kwdefaults__["deadline"] = 0.4
-def breaking(real):
-    def broken(*args, **kwargs):
-        try:
-            made = real(*args, **kwargs)
-        except Exception as failure:
-            made = failure
-        open(os.path.join(os.environ["TMPDIR"], "broken"), "w").close()
-        inner = [repr(vars(one)) for one in args if hasattr(one, "__dict__")]
-        told = [repr(made), *map(repr, args), *inner]
-        raise RuntimeError(" ".join([str(made), *told]))
-    return broken
-if place := os.environ.pop("BREAK", ""):
-    module, _, name = place.partition(":")
-    holder = importlib.import_module(module)
-    *path, last = name.split(".")
-    for one in path:
-        holder = getattr(holder, one)
-    setattr(holder, last, breaking(getattr(holder, last)))
 from reconciler.__main__ import main
-main()
-"""
-"""Runs a command that gives up on a silent vendor soon, and breaks in the function BREAK names."""
+
+
+def driven() -> None:
+    """Run a command that gives up on a silent vendor soon, and breaks in the function BREAK names.
+
+    What breaks tells all it has at hand: arguments, results, and what is inside of them.
+    """
+    transport._BACKOFF = 0.01
+    transport.Transport.__init__.__kwdefaults__["deadline"] = 0.4
+
+    def breaking(real: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(*args: Any, **kwargs: Any) -> Any:
+            try:
+                made = real(*args, **kwargs)
+            except Exception as failure:
+                made = failure
+            Path(os.environ["TMPDIR"], "broken").touch()
+            inner = [repr(vars(one)) for one in args if hasattr(one, "__dict__")]
+            told = [repr(made), *map(repr, args), *inner]
+            raise RuntimeError(" ".join([str(made), *told]))
+
+        return broken
+
+    if place := os.environ.pop("BREAK", ""):
+        module, _, name = place.partition(":")
+        holder = importlib.import_module(module)
+        *path, last = name.split(".")
+        for one in path:
+            holder = getattr(holder, one)
+        setattr(holder, last, breaking(getattr(holder, last)))
+    main()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,13 +41,13 @@ def write(root: Path, files: dict[str, str | bytes], workspace: str = WORKSPACE)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def read(root: Path) -> Reading:
+def read(root: Path, moment: datetime | None = None) -> Reading:
     warnings: list[Diagnostic] = []
     accounts: list[Account] = []
     try:
         workspace = load(root, capabilities=TABLES.get)
         tables = {name: TABLES[app.type] for name, app in workspace.apps.items()}
-        accounts.extend(desired(workspace, tables, warnings))
+        accounts.extend(desired(workspace, tables, warnings, moment))
     except ReconcilerError as failure:
         return Reading(accounts, warnings, failure)
     return Reading(accounts, warnings, None)

@@ -216,5 +216,5 @@ class Shop:
 
     def apply(self, plan):
         """Apply a plan and return its events; time stands still."""
-        effects = Effects(lambda: 0.0, self.names, self.stop)
+        effects = Effects(lambda: 0.0, self.names, self.stop, gather=0.0)
         return list(apply(plan, self.store, self.store, self.links, self.store.run, effects))

@@ -1,30 +1,44 @@
-"""A server of command-line processes: forked when all is imported, they end where they are told.
+"""A server of processes: forked when all is imported, they end where they are told.
 
-Run as a script. Every line on stdin is one order in JSON, every line on stdout its answer. What a
-process does before it ends is the product's own code: a point only wraps a function of it.
+`fork_server.py serve SOCKET` serves. Any other words after a socket are a command line of
+`reconciler` for it, with the caller's own streams: so scripts run the command without its start-up.
+What a process does before it ends is the product's own code: a point only wraps a function of it.
 """
 
 from __future__ import annotations
 
-import encodings.idna
-import itertools
-import json
 import os
+import socket
+import sys
+
+if __name__ == "__main__" and sys.argv[1] != "serve":
+    import marshal
+
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(sys.argv[1])
+        how = {"argv": sys.argv[2:], "cwd": os.getcwd(), "environ": dict(os.environ)}
+        order = marshal.dumps(how)
+        socket.send_fds(asking, [len(order).to_bytes(4, "big")], [0, 1, 2])
+        asking.sendall(order)
+        told = asking.makefile()
+        told.readline()
+        sys.exit(int(told.readline().split()[0]))
+
+import importlib
+import itertools
+import marshal
+import pkgutil
 import resource
+import selectors
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
-
-import httpcore
-import httpx
-import yaml
 
 import reconciler.cli.apply as applying
 import reconciler.files as files
@@ -37,11 +51,6 @@ import reconciler.stores.table_store as stores
 import reconciler.stores.table_writer as writers
 import reconciler.transport as transport
 import reconciler.transport.wire as wire
-from reconciler.__main__ import main
-from reconciler.cli import run, show
-
-LOADED = (encodings.idna, httpcore, httpx, sqlite3, yaml, show)
-"""What a command imports when it needs it, imported here once for all."""
 
 WORKSPACE = """\
 version: 1
@@ -198,68 +207,126 @@ def _waiting(order: dict[str, Any]) -> Act:
     return wait
 
 
-def _become(order: dict[str, Any]) -> None:
-    """Turn this fork into the command; it never returns."""
+def _bend(order: dict[str, Any]) -> None:
+    """Have the command meet what the order says of its lease, disk, memory and end."""
+    if "umask" in order:
+        os.umask(order["umask"])
+    defaults = store.SqliteStore.__init__.__kwdefaults__
+    defaults["lease"] = order.get("lease", defaults["lease"])
+    if not order.get("heartbeat", True):
+        locks.Lease._beat = lambda self: None  # type: ignore[method-assign]
+    if "failing" in order:
+        defaults["connect"] = _failing(order)
+    sqlite_file.BUSY_SECONDS = order.get("busy", sqlite_file.BUSY_SECONDS)  # type: ignore[misc]
+    transport._BACKOFF = 0.01  # type: ignore[misc]
+    transport._GRACE = order.get("grace", transport._GRACE)  # type: ignore[misc]
+    if limit := order.get("limit"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if memory := order.get("memory"):
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if "core" in order:
+        resource.setrlimit(resource.RLIMIT_CORE, order["core"])
+    if point := order.get("point"):
+        POINTS[point](Nth(order["n"], _die if order["then"] == "die" else _waiting(order)))
+
+
+def _become(order: dict[str, Any], streams: list[int]) -> None:
+    """Turn this fork into the command, or the function that is to run; it never returns."""
     code = 70
     try:
-        for number, name in ((1, "out"), (2, "err")):
-            target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.dup2(target, number)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        defaults = store.SqliteStore.__init__.__kwdefaults__
-        defaults["lease"] = order.get("lease", defaults["lease"])
-        if not order.get("heartbeat", True):
-            locks.Lease._beat = lambda self: None  # type: ignore[method-assign]
-        if "failing" in order:
-            defaults["connect"] = _failing(order)
-        sqlite_file.BUSY_SECONDS = order.get("busy", sqlite_file.BUSY_SECONDS)  # type: ignore[misc]
-        transport._GRACE = order.get("grace", transport._GRACE)  # type: ignore[misc]
-        if limit := order.get("limit"):
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        if point := order.get("point"):
-            POINTS[point](Nth(order["n"], _die if order["then"] == "die" else _waiting(order)))
-        sys.argv = ["reconciler", *order["argv"]]
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115 (for the life of the process)
+        sys.stderr = open(2, "w", buffering=1)  # noqa: SIM115 (likewise)
+        os.chdir(order["cwd"])
         os.environ.clear()
         os.environ.update(order["environ"])
-        main()
+        sys.argv[1:] = order["argv"]
+        _bend(order)
+        module, _, name = order.get("run", "reconciler.__main__:main").partition(":")
+        getattr(importlib.import_module(module), name)(*order.get("args", ()))
+        code = 0
     except KeyboardInterrupt:
         code = 130
     except SystemExit as ended:
         code = int(ended.code or 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
     finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 
 def _warm_up() -> None:
-    """Plan once, so that what a command imports and compiles on its way is there already."""
+    """Plan, so that what a command imports and compiles on its way is there already."""
+    from reconciler.cli import run
+
+    for name in ("cli", "providers", "stores", "transport", "views"):
+        package = importlib.import_module(f"reconciler.{name}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"reconciler.{name}.{module.name}")
+    for name in ("encodings.idna", "httpcore", "yaml", "store_child"):
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         Path(folder, "reconciler.yaml").write_text(WORKSPACE)
         Path(folder, "accounts").mkdir()
         Path(folder, "accounts/a.yaml").write_text("accounts:\n  a: {banned: {reason: x}}\n")
         with redirect_stdout(nowhere), redirect_stderr(nowhere):
-            if code := run(["--chdir", folder, "plan"], {}):
-                raise SystemExit(f"the plan of the warm-up ended with {code}")
+            for format in ("text", "markdown", "github"):
+                if code := run(["--chdir", folder, "plan", "--format", format], {}):
+                    raise SystemExit(f"the plan of the warm-up ended with {code}")
 
 
-def serve() -> None:
-    """Start and wait for processes until stdin ends."""
+def _told(asked: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Return the order that comes, and its streams."""
+    size, streams, _, _ = socket.recv_fds(asked, 4, 3)
+    left, data = int.from_bytes(size, "big"), b""
+    while len(data) < left:
+        data += asked.recv(left - len(data))
+    return marshal.loads(data), streams
+
+
+def serve(place: str) -> None:
+    """Start processes as they are asked for, until stdin ends; tell who asked of pid and end."""
     _warm_up()
-    for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "start":
-            pid = os.fork()
-            if pid == 0:
-                _become(order)
-            told = {"pid": pid}
-        else:
-            _, status = os.waitpid(order["pid"], 0)
-            told = {"code": os.waitstatus_to_exitcode(status)}
-        sys.stdout.write(json.dumps(told) + "\n")
-        sys.stdout.flush()
+    ended, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    running: dict[int, socket.socket] = {}
+    with socket.socket(socket.AF_UNIX) as server, selectors.DefaultSelector() as selector:
+        server.bind(place)
+        server.listen(100)
+        for one in (0, ended, server):
+            selector.register(one, selectors.EVENT_READ)
+        os.write(1, b"ready\n")
+        while ready := [key.fileobj for key, _ in selector.select()]:
+            if 0 in ready:
+                return
+            if server in ready:
+                asked, _ = server.accept()
+                order, streams = _told(asked)
+                pid = os.fork()
+                if pid == 0:
+                    selector.close()
+                    server.close()
+                    _become(order, streams)
+                for stream in streams:
+                    os.close(stream)
+                asked.sendall(f"{pid}\n".encode())
+                running[pid] = asked
+            if ended in ready:
+                os.read(ended, 4096)
+            while running and (found := os.wait4(-1, os.WNOHANG))[0]:
+                pid, status, took = found
+                seconds = took.ru_utime + took.ru_stime
+                line = f"{os.waitstatus_to_exitcode(status)} {took.ru_maxrss} {seconds}\n"
+                with running.pop(pid) as asked, suppress(OSError):
+                    asked.sendall(line.encode())
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[2])

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import json
+import atexit
+import functools
+import marshal
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from reconciler.stores.lease import birth
 
+SERVER = Path(__file__).with_name("fork_server.py")
 
-@dataclass
+
 class Child:
-    """A process of the fork server."""
+    """A process of the fork server; what it prints goes to files, so it waits for no reader."""
 
-    forks: Forks
-    pid: int
-    folder: Path
-    code: int | None = None
+    def __init__(self, asked: socket.socket, folder: Path) -> None:
+        self._told, self.folder = asked.makefile(), folder
+        self.pid = int(self._told.readline())
+        self.code: int | None = None
+        self.peak, self.seconds = 0, 0.0
+        """Bytes of memory at most, and seconds of the processor, once it has ended."""
 
     def signal(self, number: int) -> None:
-        """Send a signal."""
-        os.kill(self.pid, number)
+        """Send a signal, if it has not ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Wait for its end and return its exit code, negative for the signal that ended it."""
         if self.code is None:
-            self.code = int(self.forks.ask({"do": "wait", "pid": self.pid})["code"])
+            code, peak, seconds = self._told.readline().split()
+            self._told.close()
+            self.code, self.peak, self.seconds = int(code), int(peak) * 1024, float(seconds)
         return self.code
 
     @property
@@ -47,6 +56,11 @@ class Child:
         self.signal(signal.SIGKILL)
         return self.wait()
 
+    def stopped(self) -> None:
+        """Wait until it has stopped itself."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it does not stop")
+
     def reached(self) -> None:
         """Wait until it is at its point."""
         until(lambda: (self.folder / "reached").exists(), f"pid {self.pid} never got there")
@@ -58,80 +72,97 @@ class Child:
     @property
     def out(self) -> str:
         """What it printed."""
-        return self._read("out")
+        return (self.folder / "out").read_text()
+
+    def said(self, text: str) -> None:
+        """Wait until it has printed some text."""
+        until(lambda: text in self.out, f"pid {self.pid} never said {text!r}")
 
     @property
     def err(self) -> str:
         """What it said."""
-        return self._read("err")
-
-    def _read(self, name: str) -> str:
-        path = self.folder / name
-        return path.read_text() if path.exists() else ""
+        return (self.folder / "err").read_text()
 
 
 class Forks:
-    """The client of `fork_server.py`."""
+    """A server of processes."""
 
     def __init__(self, **environ: str) -> None:
-        here = Path(__file__).parent
+        self.folder = Path(tempfile.mkdtemp(dir="/tmp"))  # a socket's path has to be short
+        self.place = str(self.folder / "sock")
         self._served = subprocess.Popen(
-            [sys.executable, "-P", str(here / "fork_server.py")],
-            env={**os.environ, "PYTHONPATH": str(here.parent), **environ},
+            [sys.executable, "-P", str(SERVER), "serve", self.place],
+            env={**os.environ, "PYTHONPATH": f"{SERVER.parent.parent}:{SERVER.parent}", **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
         )
+        assert self._served.stdout is not None
+        assert self._served.stdout.readline() == b"ready\n"
         self._count = 0
         self.started: list[Child] = []
 
-    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Give an order and return the answer."""
-        assert self._served.stdin is not None
-        assert self._served.stdout is not None
-        self._served.stdin.write(json.dumps(order) + "\n")
-        told: dict[str, Any] = json.loads(self._served.stdout.readline())
-        return told
-
     def start(
-        self, argv: list[str], environ: dict[str, str], root: Path, *, then: str = "die", **how: Any
+        self,
+        argv: Sequence[str] = (),
+        environ: Mapping[str, str] = os.environ,
+        *,
+        then: str = "die",
+        **how: Any,
     ) -> Child:
-        """Start a command; see `fork_server.py` for `point`, `n`, `lease` and `limit`."""
+        """Start a command, or what `run` names; see `fork_server.py` for `point`, `lease`, …"""
         self._count += 1
-        folder = root / f"process-{self._count}"
+        folder = self.folder / str(self._count)
         folder.mkdir()
-        order = {
-            "do": "start",
-            "argv": argv,
-            "environ": environ,
-            "then": then,
-            "n": 1,
-            **{name: str(folder / name) for name in ("out", "err", "reached", "go")},
-            **how,
-        }
-        child = Child(self, int(self.ask(order)["pid"]), folder)
+        order = marshal.dumps(
+            {
+                "argv": list(argv),
+                "environ": dict(environ),
+                "cwd": os.getcwd(),
+                "then": then,
+                "n": 1,
+                **{name: str(folder / name) for name in ("reached", "go")},
+                **how,
+            }
+        )
+        with (
+            socket.socket(socket.AF_UNIX) as asking,
+            open(os.devnull) as nothing,
+            open(folder / "out", "wb") as out,
+            open(folder / "err", "wb") as err,
+        ):
+            asking.connect(self.place)
+            streams = [one.fileno() for one in (nothing, out, err)]
+            socket.send_fds(asking, [len(order).to_bytes(4, "big")], streams)
+            asking.sendall(order)
+            child = Child(asking, folder)
         self.started.append(child)
         return child
 
+    @property
+    def line(self) -> str:
+        """A line of shell that is `reconciler`, in a process of the server."""
+        return f'exec "{sys.executable}" -I -S "{SERVER}" "{self.place}" "$@"'
+
     def sweep(self) -> None:
         """End what a test left running."""
-        for child in self.started:
-            if child.code is None:
-                child.signal(signal.SIGCONT)
+        while self.started:
+            if (child := self.started.pop()).code is None:
                 child.kill()
-        self.started.clear()
 
     def close(self) -> None:
-        """End the server."""
+        """End the server and what it started."""
+        self.sweep()
         assert self._served.stdin is not None
         assert self._served.stdout is not None
         self._served.stdin.close()
         self._served.wait(20)
         self._served.stdout.close()
+        shutil.rmtree(self.folder)
 
 
-def until(holds: Callable[[], Any], otherwise: str, seconds: float = 20.0) -> Any:
+def until(
+    holds: Callable[[], Any], otherwise: str = "it did not happen", seconds: float = 60.0
+) -> Any:
     """Return what holds as soon as it does."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -141,16 +172,9 @@ def until(holds: Callable[[], Any], otherwise: str, seconds: float = 20.0) -> An
     raise AssertionError(otherwise)
 
 
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[Forks]:
-    """One server of processes for all tests of this worker."""
-    forks = Forks()
-    yield forks
-    forks.close()
-
-
-@pytest.fixture
-def forks(fork_server: Forks) -> Iterator[Forks]:
-    """The server; what a test leaves running is ended."""
-    yield fork_server
-    fork_server.sweep()
+@functools.cache
+def forking() -> Forks:
+    """Return the server for all tests of this process, started when it is first asked for."""
+    server = Forks()
+    atexit.register(server.close)
+    return server

@@ -9,20 +9,24 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
-from core_accounts import SOON, TOKEN, account, planned, record
+from core_accounts import PAST, SOON, TOKEN, account, planned, record
 from core_store import Memory
 
+import reconciler.diff as diffing
 from reconciler.accounts import MISSING, Observed
-from reconciler.changes import Change, Plan, Reason, Update
+from reconciler.changes import Change, Override, Plan, Reason, Update
 from reconciler.diagnostics import Source, error, info, warning
 from reconciler.drift import Drift, drift
-from reconciler.guard import Approval, Judgement
+from reconciler.guard import Approval, Judgement, guard
 from reconciler.planfile import shape
 from reconciler.values import canonical
 from reconciler.views import github, gitlab, html, junit, markdown, notices, sarif, text
 from reconciler.views.phrases import Speech
+from reconciler.workspace import Rule
 
 FOLDER = Path(__file__).parent / "golden"
 ZH = Speech("zh-CN")
@@ -84,6 +88,7 @@ def small() -> tuple[Plan, Judgement]:
         account("ban", ban=ban),
         account("short", ban={"reason": "fraud", "until": TODAY}),
         account("good"),
+        account("over", ban={"reason": "old", "until": PAST}),
         account("had", adopt=True, ban={}),
         account("sleepy", ban={}, profile={"name": "Z"}),
         account("new", profile={"name": "客服", "gender": 1}, token=TOKEN, labels={"team": "x"}),
@@ -100,11 +105,17 @@ def small() -> tuple[Plan, Judgement]:
         record("ban"),
         record("short"),
         record("good", ban={"reason": "old"}),
+        record("over", ban={"reason": "old", "until": PAST}),
         record("gone"),
         record("sleepy", ban={}, profile={"name": "Y"}),
         record("up", profile={"name": "A", "sign": "s", "extension": '{"level": 3}'}),
     )
-    return planned(desired, recorded), NOTES
+    rule = Rule("ticket", ("block",), {}, "require", {"banned.ticket": {"pattern": "^TS-"}})
+    reason = "found on a Sunday; TS-2041 is opened on Monday"
+    made = planned(desired, recorded)
+    made = replace(made, overrides=(Override(rule.id, reason, "ann@ci", rule.digest),))
+    overridden = guard(made, recorded, {}, [rule], {}).overridden
+    return replace(made, diagnostics=(*made.diagnostics, *overridden)), NOTES
 
 
 def empty() -> tuple[Plan, Judgement]:
@@ -138,6 +149,7 @@ def hostile(evils: Iterable[str] = ATTACKS.values()) -> tuple[Plan, Judgement]:
         workspace="".join(evils)[:300],
         as_of="2027-01-15T08:00:00Z" + "".join(evils)[:50],
         cost={evil or "x": next(iter(made.cost.values())) for evil in evils},
+        overrides=(Override(*["".join(evils)] * 4),),
     )
     return made, Judgement(tuple(notes), tuple(approvals))
 
@@ -152,7 +164,10 @@ def big(count: int = 1200, blocks: int = 40) -> tuple[Plan, Judgement]:
         account(id, profile=profile, ban=ban) if number < blocks else account(id, profile=after)
         for number, id in enumerate(ids)
     ]
-    return planned(desired, Memory(*(record(id, profile=profile) for id in ids))), Judgement(())
+    recorded = Memory(*(record(id, profile=profile) for id in ids))
+    # The same two extensions are compared over and over, which takes most of the time.
+    with patch.object(diffing, "_same_json", cache(diffing._same_json)):
+        return planned(desired, recorded), Judgement(())
 
 
 def drifted(evils: Iterable[str] = ("B",)) -> Drift:
@@ -256,7 +271,9 @@ def main() -> None:
     """Write the folder anew."""
     FOLDER.mkdir(exist_ok=True)
     made = views()
-    for stale in set(FOLDER.iterdir()) - {FOLDER / name for name in made}:
+    for stale in {one for one in FOLDER.iterdir() if one.is_file()} - {
+        FOLDER / name for name in made
+    }:
         stale.unlink()
     for name, shown in made.items():
         (FOLDER / name).write_text(shown, encoding="utf-8", newline="")

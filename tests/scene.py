@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.emulator.log import Entry, Log
-from tests.forks import Child, Forks
+from tests.forks import Child, Forks, forking
+from tests.shared_emulator import emulating
 from tests.world import World
 
 TAG = "Tag_Profile_Custom_Blocked"
@@ -142,7 +142,7 @@ class Scene(World):
     """A workspace whose next apply has one action of every kind to do."""
 
     speaks: Speaks = VENDORS["yunxin"]
-    forks: Forks | None = None
+    forks: Forks = field(default_factory=forking)
     broken: list[str] = field(default_factory=list)
     """Mutating requests that came without their intent being committed."""
     received_so_far: int = 0
@@ -227,14 +227,13 @@ class Scene(World):
         calls: list[dict[str, Any]] = self.control("requests")["requests"]
         return calls
 
-    def fork(self, *words: str, **how: Any) -> Child:
-        """Start a command as a process of its own that costs no start-up."""
-        assert self.forks is not None
-        return self.forks.start(["--chdir", str(self.root), *words], self.environ, self.root, **how)
+    def start(self, *words: str, **how: Any) -> Child:
+        """Start a command as a process of its own, at a server that a test may choose."""
+        return self.forks.start(["--chdir", str(self.root), *words], self.environ, **how)
 
     def apply(self, *words: str, **how: Any) -> Child:
         """Start an apply."""
-        return self.fork("apply", "--auto-approve", *words, **how)
+        return self.start("apply", "--auto-approve", *words, **how)
 
     # What must hold
 
@@ -365,9 +364,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 @contextmanager
-def staged(
-    vendor: str, root: Path, forks: Forks | None = None, *, empty: bool = False
-) -> Iterator[Scene]:
+def staged(vendor: str, root: Path, *, empty: bool = False) -> Iterator[Scene]:
     """Run an emulator that checks every mutating request on receipt, and a workspace at it.
 
     `empty` leaves out the accounts.
@@ -383,8 +380,8 @@ def staged(
 
     patch.setattr(Log, "add", added)
     try:
-        with running(Settings(rate=0)) as endpoint:
-            scene = Scene(root, endpoint, speaks=VENDORS[vendor], forks=forks)
+        with emulating() as endpoint:
+            scene = Scene(root, endpoint, speaks=VENDORS[vendor])
             watchers.append(scene.received)
             if not empty:
                 scene.prepare()

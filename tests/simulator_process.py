@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import deque
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from queue import Empty
 
 import pytest
@@ -17,6 +18,7 @@ from reconciler.cli.plan import judge, make
 from reconciler.cli.session import Session
 from reconciler.conversation import Sink
 from reconciler.guard import limited
+from reconciler.lanes import Effects
 from reconciler.refresh import accept, read
 from reconciler.state import Holder, Run
 from reconciler.transport import Clock, Transport
@@ -254,7 +256,7 @@ class Process(Session):
     def plan(self):
         """Return what `reconciler plan` would print, and the counts that a person would allow."""
         planned = make(self, ARGUMENTS, self.store)
-        judged = judge(self, planned, self.store, {})
+        planned, judged = judge(self, planned, self.store)
         return planned, judged
 
     def refresh(self):
@@ -325,7 +327,7 @@ def installed():
         patch.setattr("reconciler.apply.Pool", Turns)
         patch.setattr("reconciler.apply.SimpleQueue", Inbox)
         patch.setattr("reconciler.refresh.ThreadPoolExecutor", AtOnce)
-        patch.setattr("reconciler.apply._GATHER", 0.0)
+        patch.setattr("reconciler.cli.apply.Effects", partial(Effects, gather=0.0))
         patch.setattr("reconciler.transport.wire.Wire", Plug)
         yield patch
 

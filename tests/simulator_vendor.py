@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from simulator_store import Killed
 
 from reconciler.conversation import Answer, Result, Verdict
-from reconciler.emulator import commsease, tencent, yunxin
+from reconciler.emulator import memory
 from reconciler.emulator.context import Context
 from reconciler.emulator.exchange import Call, encoded
 from reconciler.emulator.limits import Repeats, Throttle
@@ -20,7 +20,6 @@ from reconciler.transport.answers import Facts, judge
 from reconciler.transport.encode import encode
 
 VENDORS = ("yunxin", "commsease", "tencent")
-ROUTES = {"yunxin": yunxin.routes, "commsease": commsease.routes, "tencent": tencent.routes}
 STORED = {"yunxin": "yunxin", "commsease": "yunxin", "tencent": "tencent"}
 PREFIX = {"yunxin": "", "commsease": "/nimserver", "tencent": ""}
 MARKER = "Tag_Profile_Custom_Blocked"
@@ -60,7 +59,10 @@ class App:
         self.name = self.context.settings.sdk_app_id
         if kind != "tencent":
             self.name = self.context.settings.app_key
-        self.routes = [(r.path_regex, r.app) for r in ROUTES[kind](self.context)]
+        self.routes = [
+            (memory.compiled(path), exchange)
+            for path, exchange in memory.VENDORS[kind](self.context)
+        ]
         self.found = {}
         self.forget()
 
@@ -129,7 +131,7 @@ class App:
         key = method, path
         if (hit := self.found.get(key)) is None:
             for pattern, exchange in self.routes:
-                if match := pattern.match(path):
+                if match := pattern.fullmatch(path):
                     operation = exchange._operations.get(method, exchange._otherwise)
                     id = match.groupdict().get("account_id", "")
                     hit = self.found[key] = exchange._vendor, operation, id

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from tests.shared_emulator import emulating
 from tests.world import World
 
 
 @pytest.fixture(scope="session")
 def bad_vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One emulator, and a workspace whose account `kept` is applied and recorded."""
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path_factory.mktemp("vendor"), endpoint)
         world.workspace('accounts: ["accounts/**/*"]')
         world.accounts("kept: {profile: {name: Kept}}", "aaa")

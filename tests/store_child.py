@@ -1,59 +1,90 @@
-"""A process that uses a store as it is told on its command line: to be killed, stopped or raced."""
+"""Processes that use a store as they are told: to be killed, stopped or raced."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 
-from store_conformance import holder, intent, record, run
+from store_conformance import Clock, holder, intent, record, run
 
 from reconciler.errors import Locked
 from reconciler.state import Settlement, Status
+from reconciler.stores.remote import RemoteStore
 from reconciler.stores.sqlite import SqliteStore
+from tests.forks import forking
 
 
-def opened(place, lease, **how):
-    """Open the file at `place`; or, where it has two lines, what the second says.
+def child(what, place, *more, lease=60.0):
+    """Start a function of this module on the state at `place`, as `opened` knows it."""
+    words = ("sqlite", str(place)) if isinstance(place, Path) else place
+    return forking().start(run=f"store_child:{what}", args=[(*words, lease), *more])
 
-    That is `file:` of a folder of objects, `http:` of the test server for them, the settings of a
-    server for whole documents, or the address of a database. The first is the folder of the mark.
+
+def turns(children):
+    """Wait for racers; return their turns in order, no two at a time and each under its fence."""
+    found = []
+    for one in children:
+        assert one.wait() == 0, one.err
+        found += [line.split() for line in one.out.splitlines()]
+    found = sorted(
+        (int(fence), int(entered), int(left), *id) for fence, entered, left, *id in found
+    )
+    assert len({fence for fence, *_ in found}) == len(found)
+    assert all(left <= entered for (_, _, left, *_), (_, entered, *_) in pairwise(found))
+    return found
+
+
+def opened(place, clock=None, **how):
+    """Open what a place names: a kind of store, where it is, and the lease.
+
+    Without a clock a remote has one that stands, as in most of its tests.
     """
-    root, _, there = place.partition("\n")
-    if not there:
-        return SqliteStore(Path(place), "ws", lease=lease, **how)
-    if there.startswith(("file:", "http:")):
-        from store_object import made
+    match place:
+        case ("sqlite", path, lease):
+            return SqliteStore(Path(path), "ws", lease=lease, **how)
+        case ("postgres", url, root, lease):
+            from reconciler.stores.postgres import postgres_store
 
-        return made(there, Path(root), time.time, lease=lease, **how)
-    if there.startswith("{"):
-        from store_http import remote
+            return postgres_store(url, "reconciler", Path(root), "ws", lease=lease, **how)
+        case ("object", url, root, lease):
+            from store_object import made
 
-        from reconciler.stores.remote import RemoteStore
+            return made(url, Path(root), clock or Clock(), lease=lease, **how)
+        case ("http", options, root, lease):
+            from store_http import remote
 
-        return RemoteStore(remote(json.loads(there)), Path(root), "ws", lease=lease, **how)
-    from reconciler.stores.postgres import postgres_store
-
-    return postgres_store(there, "reconciler", Path(root), "ws", lease=lease, **how)
+            found = remote(options, clock=clock or Clock())
+            return RemoteStore(found, Path(root), "ws", lease=lease, **how)
+    raise ValueError(place)
 
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def die(store):
+def die(place):
     """Take the lock and be killed."""
-    with store.lock(holder("child")):
+    with opened(place).lock(holder("child")):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def work(store):
+def die_after_writing(place):
+    """Take the lock, write an intent and a record, and be killed."""
+    with opened(place).lock(holder("child")) as writer:
+        writer.begin(run("child"))
+        writer.intend([intent("lost", run="child")])
+        writer.save([record(77)], [], "import")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(place):
     """Write in small groups and say what was acknowledged, until killed."""
     mine = uuid.uuid4().hex[:8]
+    store = opened(place)
     with store.lock(holder("child")) as writer:
         writer.begin(run(mine))
         say("locked", store.held().fence)
@@ -71,9 +102,9 @@ def work(store):
             say("settled", name, *ids)
 
 
-def race(store, rounds):
+def race(place, rounds):
     """Take and leave the lock, and say when it was entered and left."""
-    done = 0
+    done, store = 0, opened(place)
     while done < rounds:
         try:
             with store.lock(holder(f"child-{os.getpid()}")) as writer:
@@ -87,36 +118,36 @@ def race(store, rounds):
             time.sleep(0.002)
 
 
-def turn(store, mine, n, timeout=100.0):
-    """Wait for the lock and apply a little to one account; return when, and under which fence."""
-    with store.lock(holder(mine), timeout=timeout) as writer:
-        entered = time.monotonic_ns()
-        writer.begin(run(mine))
-        writer.intend([intent(mine, n, run=mine)])
-        writer.settle([Settlement(mine, Status.CONFIRMED, record=record(n, f"{mine}-"))])
-        fence = store.held().fence
-        return fence, entered, time.monotonic_ns(), mine
+def queue(place, rounds):
+    """Apply a little as often as told, waiting for the lock each time; say when and what.
 
-
-def queue(store, rounds):
-    """Apply a little as often as told; say when and what."""
+    Whoever waits here looks more often than it would, as all of them wait for one another.
+    """
+    store = opened(place, time.time, sleep=lambda _: time.sleep(0.25))
     for n in range(rounds):
-        say(*turn(store, f"{os.getpid()}-{n}", os.getpid(), timeout=1e9))
+        mine = f"{os.getpid()}-{n}"
+        with store.lock(holder(mine), timeout=1e9) as writer:
+            entered = time.monotonic_ns()
+            writer.begin(run(mine))
+            writer.intend([intent(mine, os.getpid(), run=mine)])
+            done = Settlement(mine, Status.CONFIRMED, record=record(os.getpid(), f"{n}-"))
+            writer.settle([done])
+            # GitLab tells of a holder only once it has written.
+            fence, left = store.held().fence, time.monotonic_ns()
+        say(fence, entered, left, mine)
 
 
-def abroad(store):
+def abroad(place):
     """Take the lock as another host, write, and be killed."""
-    with store.lock(holder("child", host="elsewhere")) as writer:
+    with opened(place, time.time).lock(holder("child", host="elsewhere")) as writer:
         writer.begin(run("abroad"))
-        say("locked")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stopped(store):
+def stopped(place):
     """Stop oneself inside the lock; when woken, try to write and say what came of it."""
-    with store.lock(holder("child", host="elsewhere")) as writer:
+    with opened(place, time.time).lock(holder("child", host="elsewhere")) as writer:
         writer.begin(run("child"))
-        say("locked")
         os.kill(os.getpid(), signal.SIGSTOP)
         for write in (writer.check, lambda: writer.save([record(1, "late")], [], "import")):
             try:
@@ -124,18 +155,3 @@ def stopped(store):
                 say("written")
             except Locked:
                 say("refused")
-
-
-def main():
-    what, place, lease, *more = sys.argv[1:]
-    # Whoever waits here looks more often than it would, as all of them wait for one another.
-    how = {"sleep": lambda _: time.sleep(0.25)} if what == "queue" else {}
-    store = opened(place, float(lease), **how)
-    does = {"die": die, "work": work, "race": race, "stopped": stopped}
-    does.update({"queue": queue, "abroad": abroad})
-    does[what](store, *map(int, more))
-    store.close()
-
-
-if __name__ == "__main__":
-    main()

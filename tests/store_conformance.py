@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from reconciler.accounts import Address, Observed
+from reconciler.changes import Override
 from reconciler.state import Holder, Intent, Record, Run, Store
 
 Opens = Callable[..., Store]
@@ -37,7 +37,9 @@ def holder(name="ann", host=HERE, pid=None, operation="apply"):
 
 
 def run(id="run-1", operation="apply"):
-    return Run(id, operation, "2027-01-15T08:00:00Z", "ann@ci", "sha256:ab", {"ci": "gitlab"})
+    over = Override("vip", "客服 asked, TS-1", "ann", "sha256:cd")
+    facts = {"ci": "gitlab"}
+    return Run(id, operation, "2027-01-15T08:00:00Z", "ann@ci", "sha256:ab", facts, (over,))
 
 
 def where(n):
@@ -68,13 +70,8 @@ def seen(store):
 
 def dead_pid():
     """Return the number of a process that has surely ended."""
-    return (
-        subprocess.run(
-            [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-        )
-        .stdout.strip()
-        .decode()
-    )
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
 
 
 class StoreFixtures:

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from store_child import child
 from store_conformance import (
     HERE,
     T0,
@@ -23,7 +24,10 @@ from reconciler.state import Settlement, Status
 
 
 class LockConformance(StoreFixtures):
-    """A subclass also gives `die_with_lock(place)`: a process killed while it holds the lock."""
+    """A subclass also gives `place`: what `store_child` is told of where the state is."""
+
+    DIES = "die"
+    """How a process dies that others can see to have held the lock."""
 
     def test_one_holder(self, store, opens):
         """A second holder is refused at once, with everything needed to decide what to do."""
@@ -94,7 +98,7 @@ class LockConformance(StoreFixtures):
 
     def test_ended_process_is_taken_over(self, opens, filled, place):
         """A holder on this host whose process was killed loses the lock at once."""
-        self.die_with_lock(place)
+        child(self.DIES, place).wait()
         assert filled.held() is None
         with filled.lock(holder("bob")):
             assert filled.held().holder.name == "bob"
@@ -103,7 +107,7 @@ class LockConformance(StoreFixtures):
         """A pid that was never seen here, or of another host, says nothing: the lease counts."""
         for host in (HERE, "elsewhere"):
             with (
-                store.lock(holder(host=host, pid=int(dead_pid()))),
+                store.lock(holder(host=host, pid=dead_pid())),
                 pytest.raises(Locked),
                 opens().lock(holder("bob")),
             ):

@@ -1,18 +1,13 @@
-"""What the tests of the HTTP store share: a server, a store on it, and a process that dies."""
+"""What the tests of the HTTP store share: a server, and a store on it."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 from state_server import PASSWORD, USER
-from store_conformance import Clock, holder, intent, record, run
+from store_conformance import holder, intent, record, run
 
 from reconciler.state import Settlement, Status
 from reconciler.stores.http import HttpRemote
@@ -70,35 +65,4 @@ def write(store, n=50):
         writer.settle([Settlement("i-1", Status.CONFIRMED, record=record(n))])
 
 
-def die_with_lock(options, root, wrote):
-    """Run a process that takes the lock, perhaps writes, and is killed."""
-    paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-    words = [sys.executable, __file__, str(root), wrote, *(f"{k}={v}" for k, v in options.items())]
-    subprocess.run(words, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False)
-
-
-def main():
-    root, wrote, *options = sys.argv[1:]
-    found = remote(dict(option.split("=", 1) for option in options), clock=Clock())
-    store = RemoteStore(found, Path(root), "ws")
-    with store.lock(holder("child")) as writer:
-        if wrote == "wrote":
-            writer.begin(run("child"))
-            writer.intend([intent("lost", run="child")])
-            writer.save([record(77)], [], "import")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 TIMEOUT = httpx.Timeout(0.3)
-
-
-def until(true, seconds=20):
-    """Wait until something is so that another thread or process does."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.01)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,14 @@
-"""What the tests of the object store share: places for objects, a store, a process that dies."""
+"""What the tests of the object store share: places for objects, and a store."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bucket_server import BUCKET
-from store_conformance import Clock, holder, intent, record, run
+from store_conformance import holder, intent, record, run
 
-from reconciler.errors import Locked
 from reconciler.state import Settlement, Status
 from reconciler.stores.object import ObjectRemote, objects
 from reconciler.stores.remote import RemoteStore
@@ -78,57 +72,3 @@ def write(store, n=50, id="run-2"):
         writer.begin(run(id))
         writer.intend([intent(f"i-{n}", n, run=id)])
         writer.settle([Settlement(f"i-{n}", Status.CONFIRMED, record=record(n))])
-
-
-def child(url, root, what):
-    """Start a process that uses the state as `what` says."""
-    paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-    return subprocess.Popen(
-        [sys.executable, __file__, url, str(root), str(what)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def die_with_lock(url, root, wrote="nothing"):
-    """Run a process that takes the lock, perhaps writes, and is killed."""
-    with child(url, root, wrote) as process:
-        process.communicate()
-
-
-def race(url, root, rounds):
-    """Start a process that takes and leaves the lock so often, saying when."""
-    return child(url, root, rounds)
-
-
-def racing(store, rounds):
-    while rounds:
-        try:
-            with store.lock(holder(f"child-{os.getpid()}")) as writer:
-                fence = store.held().fence
-                entered = time.monotonic_ns()
-                writer.begin(run(f"{os.getpid()}-{rounds}"))
-                left = time.monotonic_ns()
-            os.write(1, f"{fence} {entered} {left}\n".encode())
-            rounds -= 1
-        except Locked:
-            time.sleep(0.002)
-
-
-def main():
-    url, root, wrote = sys.argv[1:]
-    store = made(url, Path(root), Clock())
-    if wrote.isdecimal():
-        racing(store, int(wrote))
-        return
-    with store.lock(holder("child")) as writer:
-        if wrote == "wrote":
-            writer.begin(run("child"))
-            writer.intend([intent("lost", run="child")])
-            writer.save([record(77)], [], "import")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

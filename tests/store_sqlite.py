@@ -1,13 +1,9 @@
-"""What the tests of the SQLite store share: a place, a clock, a filled file, and processes."""
+"""What the tests of the SQLite store share: a place, a clock and a filled file."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from store_conformance import Clock, holder, intent, record, run, seen
@@ -15,20 +11,6 @@ from store_conformance import Clock, holder, intent, record, run, seen
 from reconciler.state import Settlement, Status
 from reconciler.stores.high_water import beside
 from reconciler.stores.sqlite import SqliteStore
-
-CHILD = Path(__file__).with_name("store_child.py")
-
-
-def child(what, place, *more, lease=60, **how):
-    """Start `store_child.py`."""
-    paths = [str(CHILD.parent.parent), str(CHILD.parent)]
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), what, str(place), str(lease), *map(str, more)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        text=True,
-        **how,
-    )
 
 
 @pytest.fixture

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 IDS = [f"u{n}" for n in range(5)]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """Five recorded accounts, and a saved plan that blocks four of them."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        declare(world)
-        assert world.run("apply", "--auto-approve").code == 0
-        declare(world, banned=IDS[:4])
-        saved = world.run("plan", "--out", str(plan(world)), "--allow", "block=4")
-        assert saved.code == 0, saved.err
-        world.control("requests", method="DELETE")
-        yield world
+    world = World(tmp_path, endpoint)
+    declare(world)
+    assert world.run("apply", "--auto-approve").code == 0
+    declare(world, banned=IDS[:4])
+    saved = world.run("plan", "--out", str(plan(world)), "--allow", "block=4")
+    assert saved.code == 0, saved.err
+    world.control("requests", method="DELETE")
+    return world
 
 
 def plan(world: World) -> Path:

@@ -30,7 +30,7 @@ from reconciler.views.text import plan as lines
 FUZZ = settings(
     derandomize=True,
     deadline=None,
-    max_examples=250,
+    max_examples=120,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SHORT = 20_000
@@ -168,7 +168,7 @@ WRONG = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), WRONG), min_size=1, max_size=3))
-@settings(FUZZ, max_examples=500)
+@settings(FUZZ, max_examples=240)
 def test_a_forged_plan_is_refused_or_shown(edits) -> None:
     """A plan of wrong parts under right digests is stale, or is one that can be shown."""
     forged = PLAN

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from bad_inputs import ALIAS_BOMB, HARMFUL, MERGE_BOMB, A, name, put
 
+from tests.forks import forking
+
 MIB = 1 << 20
 MEMORY = 256 * MIB
 SECONDS = 5.0
-"""Of the processor. Each takes well under one on an idle machine, its start included."""
+"""Of the processor. Each takes well under one on an idle machine."""
 
 W = (
     "version: 1\nworkspace: test-im\nproviders:\n  cn:\n    type: yunxin\n    region: china\n"
@@ -165,44 +164,15 @@ HAZARDS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-class Took(NamedTuple):
-    """What a process took: its peak in bytes, and seconds of the processor."""
-
-    peak: int
-    seconds: float
-
-
-MEASURE = """
-import os, resource, sys
-limit, told, words = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-child = os.fork()
-if not child:
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    os.execv(words[0], words)
-_, status, took = os.wait4(child, 0)
-with open(told, "w") as file:
-    code = os.waitstatus_to_exitcode(status)
-    print(code, took.ru_maxrss * 1024, took.ru_utime + took.ru_stime, file=file)
-"""
-"""A process of few megabytes that starts the measured one: at its start a process is charged with
-the peak of whoever started it, and a test runner has grown by then."""
-
-
-def measured(root: Path, *words: str) -> tuple[int, str, Took]:
-    """Run a command to its end; return its code, what it said and what it took."""
-    out, told = root / "said", root / "told"
-    command = [sys.executable, "-P", "-m", "reconciler", "--chdir", str(root), *words]
-    with open(out, "wb") as said:
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", MEASURE, str(4 * MEMORY), str(told), *command],
-            stdout=said,
-            stderr=said,
-            env={"PATH": os.environ["PATH"]},
-            check=True,
-        )
-    code, peak, seconds = told.read_text().split()
-    assert int(code) >= 0, signal.Signals(-int(code))
-    return int(code), out.read_text(), Took(int(peak), float(seconds))
+def bounded(root: Path, *words: str) -> tuple[int, str]:
+    """Run a command to its end within the bounds; return its code and what it said."""
+    command = ["--chdir", str(root), *words]
+    child = forking().start(command, {"PATH": os.environ["PATH"]}, memory=4 * MEMORY)
+    code = child.wait()
+    assert code >= 0, signal.Signals(-code)
+    assert child.peak < MEMORY
+    assert child.seconds < SECONDS
+    return code, child.out + child.err
 
 
 @pytest.mark.parametrize(("lay", "says"), HAZARDS.values(), ids=HAZARDS)
@@ -212,15 +182,13 @@ def test_a_hazard_is_bounded(tmp_path: Path, lay, says) -> None:
     (tmp_path / "accounts").mkdir()
     lay(tmp_path)
 
-    code, said, took = measured(tmp_path, "validate")
+    code, said = bounded(tmp_path, "validate")
 
     assert says in said, said[:2000]
     assert code == (1 if says else 0)
     assert not HARMFUL.search(said)
     assert "Traceback" not in said
     assert "internal error" not in said
-    assert took.peak < MEMORY
-    assert took.seconds < SECONDS
     assert len(said) < 200_000
 
 
@@ -233,7 +201,5 @@ def test_110_a_device_in_place_of_a_plan_is_bounded(tmp_path: Path, words, code)
     """/dev/zero as a plan or a snapshot is refused before a byte of it is read."""
     put(tmp_path, "reconciler.yaml", W)
     put(tmp_path, "accounts/a.yaml", name("x"))
-    ended, said, took = measured(tmp_path, *words, "/dev/zero")
+    ended, said = bounded(tmp_path, *words, "/dev/zero")
     assert (ended, "It is no regular file." in said) == (code, True), said
-    assert took.peak < MEMORY
-    assert took.seconds < SECONDS

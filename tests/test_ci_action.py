@@ -17,6 +17,9 @@ import yaml
 
 from tests.github_runner import ACTION, REPOSITORY, ROOT, WORKFLOWS, program
 
+OWN = ROOT / ".github/workflows"
+"""The workflows of this project itself, beside those that are examples."""
+
 
 def test_a_cancelled_run_interrupts_the_command(tmp_path: Path) -> None:
     """What the runner sends to the step reaches the reconciler, whose exit code is the step's."""
@@ -52,6 +55,32 @@ for n in $(seq 1000); do sleep 0.01; done; exit 1"""
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
     assert "exit-code=130\n" in (tmp_path / "output").read_text()
+
+
+def test_scenarios_are_annotated(tmp_path: Path) -> None:
+    """The command `test` gives what the reconciler annotates to the runner, and its exit code."""
+    step = yaml.safe_load((ACTION / "action.yml").read_text())["runs"]["steps"][-1]
+    place = tmp_path / "reconciler/bin"
+    place.mkdir(parents=True)
+    program(place / "reconciler", 'echo "::error title=unexpected-actions::$*"; exit 1')
+    ended = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_ACTION_PATH": str(ACTION),
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+            "INPUT_COMMAND": "test",
+            "INPUT_FOLDER": "im",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    last = ended.stdout.splitlines()[-1]
+    assert last == "::error title=unexpected-actions::--chdir im test --format github"
 
 
 def test_what_is_too_long_is_cut_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,18 +174,29 @@ def test_install_takes_the_action_s_own_commit_or_what_is_asked(tmp_path: Path) 
             )
         return log.read_text().splitlines()
 
-    assert install()[1].endswith(f"-- {ACTION}/../../..")
-    assert (ACTION / "../../../pyproject.toml").resolve() == ROOT / "pyproject.toml"
-    assert install(EXTRAS="object")[1].endswith("/../../..[object]")
+    own = f"{ACTION}/../../.."
+    assert Path(own, "pyproject.toml").resolve() == ROOT / "pyproject.toml"
+    tools, needs, package = install(EXTRAS="object, report")[3:]
+    for line, part in ((tools, "build"), (needs, "needs")):
+        assert "--require-hashes --only-binary :all:" in line
+        assert line.endswith(f"/reconciler-{part}.txt")
+    assert package.endswith(f"--no-deps --no-build-isolation -- {own}[object, report]")
+    asked = [line.partition("lock.py")[2].split() for line in install(EXTRAS="object, report")[1:3]]
+    assert asked == [["--build"], ["object", "report"]]
+    assert install()[2].endswith("/.ci/lock.py")
+    assert install()[-1].endswith(f"-- {own}")
     _, locked, package = install(PACKAGE="im.whl", REQUIREMENTS="locked.txt")
     assert locked.endswith("--require-hashes --requirement locked.txt")
     assert package.endswith("--no-deps -- im.whl")
+    assert len(install(PACKAGE="im.whl")) == 2
 
 
 def texts() -> dict[str, str]:
     """Return the workflows and the action by name."""
     files = [*sorted(WORKFLOWS.glob("*.yml")), ACTION / "action.yml"]
-    return {file.name: file.read_text(encoding="utf-8") for file in files}
+    own = {f"own/{file.name}": file for file in sorted(OWN.glob("*.yml"))}
+    named = {file.name: file for file in files} | own
+    return {name: file.read_text(encoding="utf-8") for name, file in named.items()}
 
 
 @pytest.mark.parametrize("name", texts())

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from tests.forks import forking
 from tests.github_runner import Hub, Run
-from tests.warm_cli import warm
 from tests.world import World
 
 MARK = "<!-- reconciler:plan:test-im -->"
@@ -64,32 +62,24 @@ class Story:
         return [one["body"] for one in self.hub.state["comments"]]
 
 
-@pytest.fixture(scope="module")
-def reconciler() -> Iterator[str]:
-    """The command, as a line of shell."""
-    with warm() as line:
-        yield line
-
-
 @pytest.fixture
-def story(tmp_path: Path, reconciler: str) -> Iterator[Story]:
+def story(tmp_path: Path, endpoint: str) -> Story:
     """Two bots that were applied, and a snapshot of them that was published."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place = tmp_path / "state"
-        world.workspace(STATE.format(place=place))
-        file = world.root / "reconciler.yaml"
-        names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
-        for old, new in names.items():
-            file.write_text(file.read_text().replace(old, new))
-        world.environ |= SECRETS
-        world.accounts(BOTS)
-        assert world.run("apply", "--auto-approve").code == 0
-        hub = Hub(tmp_path / "hub", world.root, SECRETS, reconciler)
-        snapshot = tmp_path / "snapshot.json"
-        snapshot.write_text(world.run("state", "pull", "--redact").out)
-        hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
-        yield Story(hub, world, place)
+    world = World(tmp_path / "repo", endpoint)
+    place = tmp_path / "state"
+    world.workspace(STATE.format(place=place))
+    file = world.root / "reconciler.yaml"
+    names = {"env:APP_KEY": "env:YUNXIN_APP_KEY", "env:APP_SECRET": "env:YUNXIN_APP_SECRET"}
+    for old, new in names.items():
+        file.write_text(file.read_text().replace(old, new))
+    world.environ |= SECRETS
+    world.accounts(BOTS)
+    assert world.run("apply", "--auto-approve").code == 0
+    hub = Hub(tmp_path / "hub", world.root, SECRETS, forking().line)
+    snapshot = tmp_path / "snapshot.json"
+    snapshot.write_text(world.run("state", "pull", "--redact").out)
+    hub.keep("reconciler-snapshot", snapshot, Run(0), fork=False, branch="main")
+    return Story(hub, world, place)
 
 
 def fingerprint(text: str) -> str:
@@ -207,10 +197,11 @@ def test_the_state_may_not_move_between_approval_and_apply(story: Story) -> None
     assert story.world.run("plan").last.startswith("Plan: 1 to create")
 
 
-def test_a_limit_is_shown_refused_and_gone_over_by_hand(story: Story) -> None:
-    """A plan over a limit is exit 4 with a comment; by hand its exact number lets it through."""
+def test_a_limit_and_a_rule_are_shown_refused_and_gone_over_by_hand(story: Story) -> None:
+    """Over a limit and a rule is exit 4 with a comment; by hand a number and a reason let it go."""
     file = story.world.root / "reconciler.yaml"
-    file.write_text(file.read_text().replace("count: 5, percent: 100", "count: 0, percent: 0"))
+    text = file.read_text().replace("count: 5, percent: 100", "count: 0, percent: 0")
+    file.write_text(text + "rules: [{id: shop, when: {action: [block]}, deny: ask the shop}]\n")
     names = [f"bot-{number}" for number in range(1, 5)]
     story.world.accounts("\n".join(f"{name}: {{adopt: true, banned: true}}" for name in names))
     story.world.seed("bot-3", "bot-4")
@@ -221,7 +212,12 @@ def test_a_limit_is_shown_refused_and_gone_over_by_hand(story: Story) -> None:
     assert [line for line in ended.commands if line.startswith("::error") and "block" in line]
     assert "The run failed" in story.comments()[0]
     expect = fingerprint(story.world.run("plan").out)
-    assert story.by_hand(expect=expect, allow="block=4").code == 0
+    assert story.by_hand(expect=expect, allow="block=4").code == 4
+    done = story.by_hand(expect=expect, allow="block=4", override="shop=they asked $(id), TS-7")
+    assert done.code == 0, done.log
+    (over,) = story.world.run("state", "history", "--json").lines[-1]["run"]["overrides"]
+    assert (over["rule"], over["reason"]) == ("shop", "they asked $(id), TS-7")
+    assert f"for this plan alone, by {over['by']}: they asked $(id), TS-7" in done.summary
 
 
 def test_hostile_names_are_text_everywhere(story: Story) -> None:

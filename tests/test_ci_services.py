@@ -17,9 +17,8 @@ import pytest
 import yaml
 
 import tests.state_server as state_server
-from reconciler.emulator import Settings, running
+from tests.forks import forking
 from tests.github_runner import ROOT, program
-from tests.warm_cli import warm
 from tests.world import Result, World
 
 CI = ROOT / "examples/ci"
@@ -34,23 +33,15 @@ PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
 SCHEDULE = {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"}
 
 
-@pytest.fixture(scope="module")
-def reconciler() -> Iterator[str]:
-    """The command, as a line of shell."""
-    with warm() as line:
-        yield line
-
-
 @pytest.fixture
-def world(tmp_path: Path, reconciler: str) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace whose state is in a folder that stands for a bucket, with one account to make."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path / "repo", endpoint)
-        place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
-        world.accounts("bot-1: {profile: {name: One}}")
-        program(tmp_path / "reconciler", reconciler)
-        world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
-        yield world
+    world = World(tmp_path / "repo", endpoint)
+    place(world, f'{{backend: object, url: "file://{tmp_path}/state"}}')
+    world.accounts("bot-1: {profile: {name: One}}")
+    program(tmp_path / "reconciler", forking().line)
+    world.environ = {"PATH": f"{tmp_path}:{world.environ['PATH']}", "CI": "true"}
+    return world
 
 
 def place(world: World, state: str) -> None:
@@ -312,40 +303,46 @@ def test_kubernetes_holds_back_what_it_can() -> None:
 
 
 def test_dockerfile_ships_the_reconciler_alone() -> None:
-    """Two stages of one base, no root, no pip at the end; its context has what the build needs."""
+    """One base, held by its digest; hashes alone; no root and no pip at the end.
+
+    Its steps themselves are run by `test_installed.py`.
+    """
     text = (CI / "docker/Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^ARG PYTHON=python:3\.\d+-slim@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
     build, final = text.split("\nFROM ")[1:]
     assert build.startswith("${PYTHON} AS build\n")
     assert final.startswith("${PYTHON}\n")
+    assert "PIP_REQUIRE_HASHES=1" in build
+    assert "PIP_ONLY_BINARY=:all:" in build
     assert "pip uninstall --yes pip" in final
     assert re.search(r"^USER 65532:65532$", final, re.MULTILINE)
     assert 'ENTRYPOINT ["reconciler"]' in final
     let_in = re.findall(r"^!(\S+)$", (CI / "docker/Dockerfile.dockerignore").read_text(), re.M)
     assert all((ROOT / name).exists() for name in let_in)
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    extras = re.search(r"/src\[([\w,]+)\]", build)
-    assert extras is not None
-    assert all(f"\n{extra} = [" in project for extra in extras[1].split(","))
-    for named in ("README.md", "LICENSE", "schemas", "reconciler"):
-        assert named in let_in
+    assert not {"tests", "examples", ".git", ".github"} & set(let_in)
     pod = (CI / "kubernetes/cronjob.yaml").read_text(encoding="utf-8")
     assert "runAsUser: 65532" in pod
 
 
-def test_pre_commit_hook_validates_the_whole_workspace(world: World) -> None:
-    """The hook's entry takes no file names, and looks at every kind of account file."""
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
-    assert (hook["language"], hook["pass_filenames"], hook["require_serial"]) == (
-        "python",
-        False,
-        True,
-    )
+def test_pre_commit_hooks_look_at_the_whole_workspace(world: World) -> None:
+    """The hooks take no file names; one validates every kind of account file, one lays YAML out."""
+    hook, layout = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    for one in (hook, layout):
+        assert (one["language"], one["pass_filenames"], one["require_serial"]) == (
+            "python",
+            False,
+            True,
+        )
     for name in ("reconciler.yaml", "accounts/a.yml", "accounts/b.jsonl", "accounts/c.csv"):
         assert re.search(hook["files"], name)
     assert not re.search(hook["files"], "README.md")
     assert shell(world, hook["entry"]).code == 0
     world.accounts("bot-1: {profile: {nmae: One}}")
     assert shell(world, hook["entry"]).code == 1
+    assert shell(world, layout["entry"]).code == 0
+    assert re.search(layout["files"], "accounts/team.yaml")
+    text = (world.root / "accounts/team.yaml").read_text()
+    assert text == "accounts:\n  bot-1:\n    profile: {nmae: One}\n"
 
 
 def test_every_example_is_told_of() -> None:

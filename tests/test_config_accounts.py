@@ -32,6 +32,16 @@ def test_an_account_carries_its_canonical_document(tmp_path):
     assert (account.adopt, account.once) == (False, ())
 
 
+@pytest.mark.parametrize("key", ["defaults", '"defaults"', r'"def\x61ults"'])
+def test_defaults_behind_the_accounts_hold_for_every_one(tmp_path, key):
+    """Wherever the defaults stand, no account of the file is without them."""
+    accounts = "".join(f"  u{n}: {{}}\n" for n in range(5))
+    found = reading(tmp_path, f"{A}{accounts}{key}: {{adopt: true, labels: {{team: a}}}}\n")
+    assert not found.errors
+    assert [one.adopt for one in found.accounts] == [True] * 5
+    assert {one.document for one in found.accounts} == {canonical({"labels": {"team": "a"}})}
+
+
 def test_defaults_lie_beneath_section_by_section(tmp_path):
     """The account wins field by field; sections it does not write come from the defaults."""
     found = reading(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.config import load, schema_text
 from reconciler.config.careful import Careful
+from reconciler.config.files import Found
 from reconciler.config.judge import Judge
 from reconciler.config.lines import Unusual, read
 from reconciler.config.quick import Doubt, doubt
@@ -37,14 +38,14 @@ def judge(tmp_path_factory):
 def fast(judge, text):
     """Return the accounts and the raw values, None where the fast reading gives up."""
     made, raws = [], {}
-    bench = judge.within("a.yaml", {}, adopt=False)
+    bench = judge.within("a.yaml", {})
     try:
         for key, line, raw in read(pieces(io.BytesIO(text.encode()), "a.yaml")):
             if not isinstance(raw, dict):
                 return None
             if not key:
                 judge.fit(raw, doubt)
-                bench = judge.within("a.yaml", raw, adopt=False)
+                bench = judge.within("a.yaml", raw)
                 raws["defaults"] = raw
                 continue
             made += bench.accounts(key, raw, line, doubt)
@@ -55,7 +56,7 @@ def fast(judge, text):
 
 
 def careful(judge, text):
-    reader = Careful(judge, "a.yaml", adopt=False)
+    reader = Careful(judge, Found("a.yaml", ()))
     return list(reader.yaml(io.BytesIO(text.encode()))), reader.findings + reader.warnings
 
 
@@ -316,7 +317,7 @@ def files(draw):
     return text
 
 
-HARD = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+HARD = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @HARD

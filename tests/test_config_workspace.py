@@ -87,7 +87,10 @@ rules:
         "address": "https://git.example.com/state",
         "password": Reference("env:STATE_PASSWORD"),
     }
-    assert (workspace.accounts, workspace.adopts) == (("a.yaml", "b/*.csv"), ("b/*.csv",))
+    assert [(one.pattern, one.defaults) for one in workspace.accounts] == [
+        ("a.yaml", {}),
+        ("b/*.csv", {"adopt": "true"}),
+    ]
     assert workspace.secrets.fingerprint_key == Reference("env:KEY")
     assert workspace.limits["block"] == Limit(5, 10)
     assert workspace.limits["update"] == Limit(None, 12.5, 10)
@@ -191,6 +194,14 @@ providers:
         ("region: china\nrules: [{id: a, when: {match: {acount_id: y}}, deny: x}]", "unknown-key"),
         ("region: china\nnotify: [{webhook: https://x.example/hook}]", "literal-secret"),
         ("region: china\nnotify: [{webhook: 'env:'}]", "bad-reference"),
+        (
+            "region: china\nnotify: [{webhook: env:H, format: feishu, secret: S3C}]",
+            "literal-secret",
+        ),
+        (
+            "region: china\nnotify: [{webhook: env:H, format: slack, secret: env:S}]",
+            "unused-secret",
+        ),
         ("region: china\nnotify: [{format: slack}]", "missing-key"),
         ("region: china\nnotify: [{webhook: env:H, format: teams}]", "bad-choice"),
         ("region: china\non_absent: null", "null"),
@@ -228,7 +239,7 @@ def test_plain_http_is_for_this_machine(tmp_path, endpoint):
 def test_a_provider_name_and_a_vendor_are_checked(tmp_path):
     """Names have the form of names, vendors are known, and a slip gets its suggestion."""
     found = errors(tmp_path, PROVIDER.replace("cn:", "CN/x:").replace("yunxin", "yunxn"))
-    assert {one.id for one in found} == {"bad-form", "unknown-type"}
+    assert {one.id for one in found} == {"bad-form", "bad-choice"}
     assert any("yunxin" in one.hint for one in found)
 
 

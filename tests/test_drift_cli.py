@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -16,7 +19,6 @@ from reconciler.cli.console import Console
 from reconciler.cli.heartbeat import write_metrics
 from reconciler.cli.session import Session
 from reconciler.drift import Drift
-from reconciler.emulator import Settings, running
 from reconciler.errors import VendorError
 from reconciler.values import to_text
 from reconciler.views.heartbeat import Heartbeat, last_success
@@ -38,13 +40,12 @@ def soon(**time: int) -> str:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace with alice and bob applied at an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        world.accounts(TWO)
-        assert world.run("apply", "--auto-approve").code == 0
-        yield world
+    world = World(tmp_path, endpoint)
+    world.accounts(TWO)
+    assert world.run("apply", "--auto-approve").code == 0
+    return world
 
 
 @pytest.fixture
@@ -190,20 +191,19 @@ class TestOwnership:
         assert planned.code == 0, planned.out
 
     def test_what_a_create_did_not_come_to_set_is_set_by_the_next_apply(
-        self, tmp_path: Path
+        self, tmp_path: Path, endpoint: str
     ) -> None:
         """An account that was registered without its profile still gets what is set once."""
-        with running(Settings(rate=0)) as endpoint:
-            scene = Scene(tmp_path, endpoint, speaks=VENDORS["tencent"])
-            scene.declare("a:\n  profile: {{sign: hi}}\n  manage: {{profile: on_create}}\n")
-            scene.faults({"match": {"api": "portrait_set"}, "fault": "code", "code": 40005})
-            assert scene.run("apply", "--auto-approve").code == 3
+        scene = Scene(tmp_path, endpoint, speaks=VENDORS["tencent"])
+        scene.declare("a:\n  profile: {{sign: hi}}\n  manage: {{profile: on_create}}\n")
+        scene.faults({"match": {"api": "portrait_set"}, "fault": "code", "code": 40005})
+        assert scene.run("apply", "--auto-approve").code == 3
 
-            assert scene.run("apply", "--auto-approve").code == 0
+        assert scene.run("apply", "--auto-approve").code == 0
 
-            (held,) = scene.everyone()
-            assert held["profile"]["sign"] == "hi"
-            assert scene.run("plan", "--detailed-exitcode").code == 0
+        (held,) = scene.everyone()
+        assert held["profile"]["sign"] == "hi"
+        assert scene.run("plan", "--detailed-exitcode").code == 0
 
 
 class TestBaseline:
@@ -417,6 +417,30 @@ class TestNotify:
             told = told[key]
         assert told.startswith("reconciler: no drift in test-im.")
 
+    @pytest.mark.parametrize("format", ["feishu", "dingtalk"])
+    def test_a_robot_that_wants_it_is_told_with_a_signature(
+        self, world: World, hook: Webhook, format: str
+    ) -> None:
+        """Made of the time and a secret that nobody sees: in the message, or in the query."""
+        world.environ["ROBOT"] = secret = "SEC-of-the-robot+/="
+        form = f"format: {format}, secret: env:ROBOT, when: always"
+        world.workspace(f"notify: [{{webhook: env:HOOK, {form}}}]")
+
+        ended = world.run("--log-level", "debug", "drift")
+
+        path, told = hook.posted[0]
+        query = dict(parse_qsl(urlsplit(path).query))
+        stamp, given = [(told if format == "feishu" else query)[k] for k in ("timestamp", "sign")]
+        seconds = int(stamp) / (1 if format == "feishu" else 1000)
+        both = f"{stamp}\n{secret}".encode()
+        key, message = (both, b"") if format == "feishu" else (secret.encode(), both)
+        mac = hmac.new(key, message, "sha256").digest()
+        assert ended.code == 0
+        assert query["key"] == "k-e-y"
+        assert abs(datetime.now(UTC).timestamp() - seconds) < 60
+        assert base64.b64decode(given) == mac
+        assert secret not in f"{ended.out}{ended.err}{path}{told}"
+
     def test_a_comparison_that_failed_is_told(self, world: World, hook: Webhook) -> None:
         """Silence would look like peace, so an unreachable vendor is told too."""
         world.endpoint = "http://127.0.0.1:9"
@@ -515,29 +539,28 @@ class TestNotify:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_drift_cannot_write(tmp_path: Path, vendor: str) -> None:
+def test_drift_cannot_write(tmp_path: Path, vendor: str, endpoint: str) -> None:
     """What drift reads through refuses every change of every vendor before a byte is sent."""
-    with running(Settings(rate=0)) as endpoint:
-        scene = Scene(tmp_path, endpoint, speaks=VENDORS[vendor])
-        scene.declare("a:\n  profile: {{name: A}}\n")
-        assert scene.run("apply", "--auto-approve").code == 0
-        scene.control("requests", method="DELETE")
+    scene = Scene(tmp_path, endpoint, speaks=VENDORS[vendor])
+    scene.declare("a:\n  profile: {{name: A}}\n")
+    assert scene.run("apply", "--auto-approve").code == 0
+    scene.control("requests", method="DELETE")
 
-        class Asked:
-            chdir = str(tmp_path)
+    class Asked:
+        chdir = str(tmp_path)
 
-        with Session(Asked(), Console(scene.environ)) as session:
-            link = session.readers(())["app"]
-            provider = link.provider
-            fields = {"profile.name": "B", "configuration.p2p_chat_banned": True}
-            for call in (
-                provider.create({"b": {"profile": {"name": "B"}}}),
-                provider.update("a", fields, None),
-                provider.block("a", {"kick": True}),
-                provider.unblock("a", {}),
-            ):
-                with pytest.raises(VendorError, match="would change the vendor"):
-                    link.send(call)
-        assert scene.requests() == []
-        assert scene.run("drift").code == 0
-        assert not [call for call in scene.requests() if call["mutated"]]
+    with Session(Asked(), Console(scene.environ)) as session:
+        link = session.readers(())["app"]
+        provider = link.provider
+        fields = {"profile.name": "B", "configuration.p2p_chat_banned": True}
+        for call in (
+            provider.create({"b": {"profile": {"name": "B"}}}),
+            provider.update("a", fields, None),
+            provider.block("a", {"kick": True}),
+            provider.unblock("a", {}),
+        ):
+            with pytest.raises(VendorError, match="would change the vendor"):
+                link.send(call)
+    assert scene.requests() == []
+    assert scene.run("drift").code == 0
+    assert not [call for call in scene.requests() if call["mutated"]]

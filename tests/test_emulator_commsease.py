@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator import Clock, Settings, running
+from reconciler.emulator import Clock, Settings
 from tests.emulator_client import Caller, signed
+from tests.shared_emulator import emulating
 
 FORM = "application/x-www-form-urlencoded;charset=utf-8"
 MUTES = ("muteP2P", "muteTeam", "muteRoom", "muteQChat")
@@ -43,7 +44,10 @@ class Forms(Caller):
 
 @contextmanager
 def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Forms]:
-    with running(settings, clock=clock) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with (
+        emulating(settings, clock=clock) as url,
+        httpx.Client(base_url=url, trust_env=False) as http,
+    ):
         yield Forms(http)
 
 
@@ -86,18 +90,18 @@ def test_a_second_registration_is_refused(caller: Forms, name: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "desc"),
     [
-        (signed("wrong"), "checksum"),
-        (signed(key="unknown"), "appkey"),
-        (signed(at=time.time() - 400), "CurTime is expired"),
-        (signed(at=time.time() * 1000), "CurTime is expired"),
+        (lambda: signed("wrong"), "checksum"),
+        (lambda: signed(key="unknown"), "appkey"),
+        (lambda: signed(at=time.time() - 400), "CurTime is expired"),
+        (lambda: signed(at=time.time() * 1000), "CurTime is expired"),
     ],
     ids=["secret", "key", "old", "millis"],
 )
 def test_a_call_that_is_not_signed_well_is_told_by_desc(
-    caller: Forms, headers: dict[str, str], desc: str
+    caller: Forms, headers: Callable[[], dict[str, str]], desc: str
 ) -> None:
     """Every signature failure is 414; the desc is what third parties have seen."""
-    assert caller.post("block", {"accid": "x"}, **headers) == {"code": 414, "desc": desc}
+    assert caller.post("block", {"accid": "x"}, **headers()) == {"code": 414, "desc": desc}
 
 
 @pytest.mark.parametrize(

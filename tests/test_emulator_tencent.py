@@ -15,7 +15,8 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 from TLSSigAPIv2 import TLSSigAPIv2
 
-from reconciler.emulator import Clock, Settings, running
+from reconciler.emulator import Clock, Settings
+from tests.shared_emulator import emulating
 
 FOREVER = 4294967295
 APP, ADMIN, SECRET = "1400000000", "administrator", "demo-secret-key"
@@ -59,7 +60,7 @@ class Caller:
 
 @pytest.fixture
 def caller() -> Iterator[Caller]:
-    with running(Settings(rate=0)) as url:
+    with emulating() as url:
         one = Caller(url)
         yield one
         one.http.close()
@@ -216,7 +217,7 @@ def test_mutes_count_down() -> None:
     """A timed mute reads back as what is left of it; the other one is left as it was."""
     passed = [0.0]
     clock = Clock(lambda: time.time() + passed[0], time.monotonic)
-    with running(Settings(rate=0), clock=clock) as url:
+    with emulating(clock=clock) as url:
         caller = Caller(url)
         caller.add("a")
         both = {"C2CmsgNospeakingTime": FOREVER, "GroupmsgNospeakingTime": 7200}
@@ -264,7 +265,7 @@ def test_the_rate_and_faults(caller: Caller) -> None:
     fault = [{"match": {"api": "getnospeaking"}, "fault": "code", "code": 130014}]
     assert caller.http.post("/_emulator/faults", json=fault).status_code == 200
     assert caller.code(f"{MUTE}/getnospeaking", {"Get_Account": "a"}) == 130014
-    with running(Settings(rate=2), clock=Clock(monotonic=lambda: 5.0)) as url:
+    with emulating(Settings(rate=2), clock=Clock(monotonic=lambda: 5.0)) as url:
         slow = Caller(url)
         body = {"CheckItem": [{"UserID": "a"}]}
         codes = [slow.code(f"{ACCOUNT}/account_check", body) for _ in range(3)]
@@ -296,7 +297,7 @@ JSON = st.recursive(
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Caller]:
-    with running(Settings(rate=0)) as url:
+    with emulating() as url:
         one = Caller(url)
         yield one
         one.http.close()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from reconciler.emulator import Clock, Settings, running
+from reconciler.emulator import Clock, Settings
 from tests.emulator_client import Caller, signed
+from tests.shared_emulator import emulating
 
 ACCOUNTS = "/im/v2/accounts"
 USERS = "/im/v2/users"
@@ -30,7 +31,10 @@ LIMITS = {
 
 @contextmanager
 def calling(settings: Settings, clock: Clock | None = None) -> Iterator[Caller]:
-    with running(settings, clock=clock) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with (
+        emulating(settings, clock=clock) as url,
+        httpx.Client(base_url=url, trust_env=False) as http,
+    ):
         yield Caller(http)
 
 
@@ -62,22 +66,22 @@ def test_paths_work_with_and_without_the_nimserver_prefix(caller: Caller, name: 
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        (signed("wrong"), 403),
-        (signed(key="unknown"), 101303),
-        ({**signed(), "CheckSum": signed()["CheckSum"].upper()}, 403),
-        ({**signed(), "Nonce": "n" * 129}, 414),
-        ({**signed(), "Nonce": ""}, 414),
-        ({**signed(), "CurTime": "yesterday"}, 414),
-        (signed(at=time.time() * 1000), 414),
-        ({}, 414),
+        (lambda: signed("wrong"), 403),
+        (lambda: signed(key="unknown"), 101303),
+        (lambda: {**signed(), "CheckSum": signed()["CheckSum"].upper()}, 403),
+        (lambda: {**signed(), "Nonce": "n" * 129}, 414),
+        (lambda: {**signed(), "Nonce": ""}, 414),
+        (lambda: {**signed(), "CurTime": "yesterday"}, 414),
+        (lambda: signed(at=time.time() * 1000), 414),
+        (dict, 414),
     ],
     ids=["secret", "key", "upper", "nonce-long", "nonce-empty", "no-time", "millis", "none"],
 )
 def test_a_call_that_is_not_signed_well_is_refused(
-    caller: Caller, headers: dict[str, str], code: int
+    caller: Caller, headers: Callable[[], dict[str, str]], code: int
 ) -> None:
     """Signature failures answer HTTP 200, a vendor code and empty data."""
-    response = caller.http.get(f"{ACCOUNTS}/nobody", headers=headers)
+    response = caller.http.get(f"{ACCOUNTS}/nobody", headers=headers())
     assert response.status_code == 200
     assert (response.json()["code"], response.json()["data"]) == (code, {})
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.stores import BACKENDS
 from tests.world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace with a recorded account."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        applied(world, "Alice")
-        yield world
+    world = World(tmp_path, endpoint)
+    applied(world, "Alice")
+    return world
 
 
 def applied(world: World, name: str) -> None:
@@ -83,23 +77,10 @@ class TestEphemeral:
         world.workspace("state: {ephemeral: true}")
         applied(world, "Other")
 
-    def test_a_team_backend_needs_nothing(self, tmp_path: Path):
+    def test_a_team_backend_needs_nothing(self, tmp_path: Path, endpoint: str):
         """State elsewhere is not lost with the machine."""
-        with running(Settings(rate=0)) as endpoint:
-            world = World(tmp_path / "ws", endpoint)
-            place = (tmp_path / "objects").as_uri()
-            world.workspace(f"state: {{backend: object, url: {place}}}")
-            world.environ["CI"] = "true"
-            applied(world, "Alice")
-
-    def test_the_demo_runs_in_ci(self):
-        """Its state is thrown away on purpose, so it tells its story there too."""
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "reconciler", "demo"],
-            env={"PATH": os.environ["PATH"], "CI": "true"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+        world = World(tmp_path / "ws", endpoint)
+        place = (tmp_path / "objects").as_uri()
+        world.workspace(f"state: {{backend: object, url: {place}}}")
+        world.environ["CI"] = "true"
+        applied(world, "Alice")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.errors import ConfigError
 from reconciler.files import private_folder, replace_private, write_private
 from tests.canaries import HOLD, Relay, echo, relayed
+from tests.forks import Child
 from tests.world import World
 
 ACCOUNTS = """
@@ -38,9 +38,10 @@ class Modes(World):
 
     umask = 0o022
 
-    def start(self, *words: str, **more: object) -> subprocess.Popen[str]:
-        """Start a command as a process of its own."""
-        return super().start(*words, umask=self.umask, **more)
+    def start(self, *words: str, **how: object) -> Child:
+        """Start a command that may dump its core, unless it forbids that itself."""
+        most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        return super().start(*words, umask=self.umask, core=(most, most), **how)
 
     def kept(self) -> list[Path]:
         """Return what the program has written, folders included; not what the user has."""
@@ -58,19 +59,10 @@ class Modes(World):
             assert [name for name in names if LEFTOVER.search(name)] == []
 
 
-@pytest.fixture(autouse=True)
-def _cores() -> Iterator[None]:
-    """Let every process dump its core that does not forbid it itself."""
-    before = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_CORE, before)
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Modes, Relay]]:
+def place(tmp_path: Path, endpoint: str) -> Iterator[tuple[Modes, Relay]]:
     """A workspace whose vendor is behind a relay."""
-    with running(Settings(rate=0)) as upstream, relayed(upstream) as relay:
+    with relayed(endpoint) as relay:
         world = Modes(tmp_path, relay.endpoint)
         world.accounts(ACCOUNTS)
         yield world, relay
@@ -99,7 +91,6 @@ def test_all_that_is_kept_is_private(place: tuple[Modes, Relay], umask: int) -> 
         assert re.search(r"Max core file size +0 +0 ", limits)
     finally:
         process.kill()
-        process.communicate()
     world.check(over=False)
     refusal = echo("200 OK", b"", [])
     relay.meddle = lambda request: refusal if request.startswith(WRITE) else None
@@ -131,11 +122,10 @@ def test_a_crash_leaves_no_core(place: tuple[Modes, Relay]) -> None:
     """A command that aborts with secrets in memory leaves no core file, where others would."""
     world, relay = place
     relay.meddle = lambda request: HOLD if request.startswith(WRITE) else None
-    process = world.start("apply", "--auto-approve", cwd=world.root)
+    process = world.start("apply", "--auto-approve", cwd=str(world.root))
     assert relay.held.wait(60)
-    process.send_signal(signal.SIGABRT)
-    process.communicate()
-    assert process.returncode == -signal.SIGABRT
+    process.signal(signal.SIGABRT)
+    assert process.wait() == -signal.SIGABRT
     assert [path.name for path in world.root.rglob("core*")] == []
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from core_accounts import account, planned, record
 from core_store import Memory
 
-from reconciler.changes import Kind
+from reconciler.changes import Kind, Override
 from reconciler.diagnostics import Severity, Source
 from reconciler.guard import allowed, guard, limited
 from reconciler.workspace import DEFAULT_LIMITS, Limit, Rule
@@ -330,3 +332,82 @@ class TestRules:
         store.asked.clear()
         guard(made, store, DEFAULT_LIMITS, (), {})
         assert store.asked == []
+
+
+class TestOverrides:
+    DENY = Rule("r1", ("block",), {}, "deny", "ask first")
+    LIMIT = Rule("few", ("block",), {}, "limit", {"count": 0})
+
+    def judge(self, *rules, by=None, overrides=None, **document):
+        """Judge a block under rules; the override of each is as the rule stands in `by`."""
+        store, desired = Memory(record()), [account(**{"ban": {"reason": "spam"}, **document})]
+        made = replace(
+            planned(desired, store),
+            overrides=tuple(
+                Override(rule.id, "the lawyer asked for it", "ann@ci", rule.digest)
+                for rule in overrides or rules
+            ),
+        )
+        return made, guard(made, store, DEFAULT_LIMITS, rules, {})
+
+    @pytest.mark.parametrize(
+        "rule",
+        [DENY, LIMIT, Rule("must", (), {}, "require", {"banned.ticket": {"pattern": "."}})],
+        ids=["deny", "limit", "require"],
+    )
+    def test_a_rule_that_is_overridden_warns_and_says_who_and_why(self, rule):
+        """Its finding is not hidden: it keeps its words and place, and names person and reason."""
+        _, before = self.judge(rule, overrides=[self.DENY])
+        _, found = self.judge(rule)
+        assert errors(found) == []
+        (told,) = found.overridden
+        assert told.severity is Severity.WARNING
+        assert told.summary in [one.summary for one in before.findings + before.overridden]
+        assert told.detail.endswith("Overridden by ann@ci: the lawyer asked for it")
+        assert "--override" not in told.hint
+
+    def test_no_other_rule_is_overridden(self):
+        """Who overrides one rule is refused by the next one, which says how to go on."""
+        _, found = self.judge(self.DENY, self.LIMIT, overrides=[self.DENY])
+        assert errors(found) == ["rule-few"]
+        assert "--override 'few=WHY'" in found.findings[0].hint
+        assert [one.id for one in found.overridden] == ["rule-r1"]
+
+    def test_limits_and_protection_are_no_rules(self):
+        """No override opens what is protected, whatever it is called."""
+        made, found = self.judge(replace(self.DENY, id="protected"), protected=True)
+        assert "protected" in errors(found)
+        crowded = replace(planned(crowd(4, ban={}), Memory(*held(4))), overrides=made.overrides)
+        assert "over-limit" in errors(guard(crowded, Memory(*held(4)), DEFAULT_LIMITS, (), {}))
+
+    @pytest.mark.parametrize("rules", [(), (replace(DENY, actions=("forget",)),)])
+    def test_an_override_without_a_use_refuses(self, rules):
+        """What lies about unused would open something that nobody has looked at."""
+        _, found = self.judge(*rules, overrides=rules or [self.DENY])
+        assert errors(found) == ["idle-override"]
+        assert "plan again without --override r1" in found.findings[0].hint
+
+    def test_a_rule_may_forbid_it(self):
+        """With `override: false` it refuses all the same, and says so."""
+        _, found = self.judge(replace(self.DENY, override=False))
+        assert errors(found) == ["rule-r1"]
+        assert found.findings[0].hint.endswith("it cannot be overridden")
+
+    @pytest.mark.parametrize(
+        "change", [{"value": "ask twice"}, {"match": {"account_id": "b*"}}, {"override": False}]
+    )
+    def test_it_is_of_the_rule_as_it_was(self, change):
+        """A rule that was changed since refuses again; moved to another line it is the same."""
+        _, found = self.judge(replace(self.DENY, **change), overrides=[self.DENY])
+        assert errors(found) == ["rule-r1"]
+        moved = replace(self.DENY, source=Source("reconciler.yaml", 99))
+        assert errors(self.judge(moved, overrides=[self.DENY])[1]) == []
+
+    def test_the_fingerprint_is_of_what_is_done(self):
+        """An override changes nothing of what is done, so it is no part of the fingerprint."""
+        made, _ = self.judge(self.DENY)
+        assert made.fingerprint == replace(made, overrides=()).fingerprint
+        assert (
+            made.fingerprint
+            == planned([account(ban={"reason": "spam"})], Memory(record())).fingerprint
+        )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from bad_inputs import Untouched, harmless, put, refused
 
-from reconciler.emulator import Settings, running
 from reconciler.transport import Transport
+from tests.shared_emulator import emulating
 from tests.world import World
 
 CROWD = [f"u{n}" for n in range(10)]
@@ -25,7 +25,7 @@ def crowd(*left: str, more: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with running(Settings(rate=0)) as endpoint:
+    with emulating() as endpoint:
         world = World(tmp_path_factory.mktemp("crowd"), endpoint)
         world.accounts(crowd())
         assert world.run("apply", "--auto-approve").code == 0

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from reconciler.changes import Override
 from reconciler.cli.runner import commit, context, disposable
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from reconciler.state import Entry, Record, Run, Status
 from reconciler.views.history import Origin, origins, reasons, run_lines
 from tests.world import World
@@ -130,18 +129,17 @@ JOBS = {
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace with two accounts that were applied by hand, one of which a CI job banned."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        world.accounts(TWO)
-        assert world.run("apply", "--auto-approve").code == 0
-        world.accounts(BANNED)
-        plain = world.environ
-        world.environ = plain | JOBS["gitlab"][0]
-        assert world.run("apply", "--auto-approve").code == 0
-        world.environ = plain
-        yield world
+    world = World(tmp_path, endpoint)
+    world.accounts(TWO)
+    assert world.run("apply", "--auto-approve").code == 0
+    world.accounts(BANNED)
+    plain = world.environ
+    world.environ = plain | JOBS["gitlab"][0]
+    assert world.run("apply", "--auto-approve").code == 0
+    world.environ = plain
+    return world
 
 
 class TestHistory:
@@ -252,10 +250,9 @@ class TestSetBy:
     def test_what_came_with_a_whole_record_is_that_commands(self, world: World, tmp_path: Path):
         """After a pushed snapshot every field is the push's, until it is changed again."""
         file = world.write("state.json", world.run("state", "pull").out)
-        with running(Settings(rate=0)) as endpoint:
-            other = World(tmp_path / "other", endpoint)
-            assert other.run("state", "push", str(file), "--auto-approve").code == 0
-            set_by = other.run("state", "show", "cn-prod/bob", "--json").json["set_by"]
+        other = World(tmp_path / "other", world.endpoint)
+        assert other.run("state", "push", str(file), "--auto-approve").code == 0
+        set_by = other.run("state", "show", "cn-prod/bob", "--json").json["set_by"]
         assert {one["action"] for one in set_by.values()} == {"state push"}
         assert {"profile.name", "banned", "banned.ticket"} <= set_by.keys()
 
@@ -376,9 +373,11 @@ def git(root: Path, name: str, text: str) -> None:
 def test_no_fact_of_a_job_can_forge_a_line():
     """Branch names and the like are people's texts: each stays on its line, visible."""
     evil = "main\n::error::x\x1b[2J\u202e"
-    run = Run("r-1", "apply", "2027-01-15T08:00:00Z", evil, context={"ref": evil, "odd": evil})
+    over = Override(evil, evil, evil, evil)
+    facts = {"ref": evil, "odd": evil}
+    run = Run("r-1", "apply", "2027-01-15T08:00:00Z", evil, context=facts, overrides=(over,))
     lines = [*run_lines(run), str(Origin("t", "r-1", evil, "block"))]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         assert line.isprintable()
         assert " ::" not in line

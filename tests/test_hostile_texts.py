@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.canaries import Relay, relayed
 from tests.world import World
 
@@ -22,9 +21,9 @@ alice:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[World, Relay]]:
+def place(tmp_path: Path, endpoint: str) -> Iterator[tuple[World, Relay]]:
     """A workspace whose vendor is behind a relay."""
-    with running(Settings(rate=0)) as upstream, relayed(upstream) as relay:
+    with relayed(endpoint) as relay:
         world = World(tmp_path, relay.endpoint)
         world.accounts(ACCOUNTS)
         yield world, relay

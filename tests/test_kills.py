@@ -11,12 +11,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.forks", "tests.scene")
-
-from tests.forks import Forks, until  # noqa: E402
-from tests.scene import VENDORS, Scene, staged  # noqa: E402
-
-pytest_plugins = ["tests.forks"]
+from tests.forks import until
+from tests.scene import VENDORS, Scene, staged
 
 ONCE = (
     "C1 before the lock",
@@ -49,9 +45,9 @@ MUTATIONS = {"yunxin": 10, "commsease": 11, "tencent": 17}
 
 
 @pytest.fixture(params=list(VENDORS))
-def scene(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     """One action of every kind to do, at each vendor."""
-    with staged(request.param, tmp_path, forks) as scene:
+    with staged(request.param, tmp_path) as scene:
         yield scene
 
 
@@ -72,17 +68,17 @@ def passings(scene: Scene, point: str) -> int:
     return next(n for n in itertools.count() if not killed(scene, point, n + 1))
 
 
-def test_killed_around_the_lock_and_the_end(tmp_path: Path, forks: Forks) -> None:
+def test_killed_around_the_lock_and_the_end(tmp_path: Path) -> None:
     """Killed before the first intent or after the last outcome, the next run ends it."""
-    with staged("yunxin", tmp_path, forks) as scene:
+    with staged("yunxin", tmp_path) as scene:
         for point in ONCE:
             assert killed(scene, point, 1), point
 
 
 @pytest.mark.parametrize("point", COMMITS)
-def test_killed_at_every_commit(tmp_path: Path, forks: Forks, point: str) -> None:
+def test_killed_at_every_commit(tmp_path: Path, point: str) -> None:
     """Killed before, in or after any transaction of an apply, every action is done just once."""
-    with staged("yunxin", tmp_path, forks) as scene:
+    with staged("yunxin", tmp_path) as scene:
         assert passings(scene, point) >= 2
 
 
@@ -99,17 +95,15 @@ def test_killed_around_mutating_requests(scene: Scene) -> None:
 
 @pytest.mark.parametrize("executed", [True, False])
 def test_killed_while_the_vendor_hangs(scene: Scene, executed: bool) -> None:
-    """A command that was started as people do is killed at a hanging vendor, and caught up with."""
+    """A command that is killed at a hanging vendor is caught up with."""
     api = {"yunxin": "disable", "commsease": "block", "tencent": "setnospeaking"}
     fault = {"fault": "hang", "executed": executed, "seconds": 60}
     scene.faults({"match": {"api": api[scene.speaks.type]}, **fault})
 
-    with scene.start("apply", "--auto-approve") as process:
-        until(lambda: any(one["fault"] for one in scene.requests()), "nothing hangs")
-        process.kill()
-        process.communicate(timeout=20)
+    process = scene.apply()
+    until(lambda: any(one["fault"] for one in scene.requests()), "nothing hangs")
 
-    assert process.returncode == -signal.SIGKILL
+    assert process.kill() == -signal.SIGKILL
     scene.settled()
 
 
@@ -121,12 +115,12 @@ def test_killed_while_it_recovers(scene: Scene, point: str) -> None:
     scene.settled()
 
 
-def test_killed_at_random_moments_in_a_row(tmp_path: Path, forks: Forks) -> None:
+def test_killed_at_random_moments_in_a_row(tmp_path: Path) -> None:
     """Runs killed at random moments one after another lose nothing and do nothing twice."""
     dice = random.Random(20261122)
     ids = [f"u{n:02}" for n in range(40)]
     lines = "{0}:\n  profile: {{name: Name-{0}}}\n  banned: {{reason: spam}}\n"
-    with staged("yunxin", tmp_path, forks, empty=True) as scene:
+    with staged("yunxin", tmp_path, empty=True) as scene:
         scene.workspace(concurrency=8)
         scene.accounts("".join(lines.format(id) for id in ids))
         slow = {"fault": "slow", "seconds": 0.01, "executed": True, "times": None}

@@ -51,7 +51,7 @@ def histories(rounds):
 
 class TestWithoutFaults:
     @given(rounds)
-    @settings(LAWS, max_examples=120)
+    @settings(LAWS, max_examples=60)
     def test_a_plan_after_an_apply_is_empty(self, rounds):
         """One apply does all of it, but for adopted accounts that were found banned: two do."""
         for world in histories(rounds):
@@ -70,7 +70,7 @@ class TestWithoutFaults:
                 assert stubborn(world, world.plan()) == []
 
     @given(rounds)
-    @settings(LAWS, max_examples=120)
+    @settings(LAWS, max_examples=60)
     def test_the_vendor_holds_what_is_written(self, rounds):
         """After the applies every written field of every account that need not wait is held."""
         for world in histories(rounds):
@@ -80,7 +80,7 @@ class TestWithoutFaults:
             assert world.wrong(before) == []
 
     @given(rounds)
-    @settings(LAWS, max_examples=120)
+    @settings(LAWS, max_examples=60)
     def test_what_nobody_manages_is_never_changed(self, rounds):
         """Fields that are neither written nor were, and strangers' accounts, stay as they are."""
         for world in histories(rounds):
@@ -89,7 +89,7 @@ class TestWithoutFaults:
             assert list(world.meddled(before)) == []
 
     @given(rounds)
-    @settings(LAWS, max_examples=100)
+    @settings(LAWS, max_examples=50)
     def test_the_same_inputs_give_the_same_plan(self, rounds):
         """Two plans differ in `created_at` alone, whatever order the accounts come in."""
         for world in histories(rounds):
@@ -103,7 +103,7 @@ class TestWithoutFaults:
             world.run()
 
     @given(rounds)
-    @settings(LAWS, max_examples=100)
+    @settings(LAWS, max_examples=50)
     def test_an_empty_plan_changes_nothing(self, rounds):
         """Applying nothing sends nothing that mutates and leaves the serial alone."""
         for world in histories(rounds):
@@ -130,7 +130,7 @@ def until_quiet(world, most):
 
 class TestWithFaults:
     @given(st.lists(st.tuples(written, consoles, faults, crashes), min_size=2, max_size=3))
-    @settings(LAWS, max_examples=200)
+    @settings(LAWS, max_examples=100)
     def test_lost_replies_and_crashes_are_caught_up_with(self, rounds):
         """Once faults are over a few runs settle all of it; nothing is created or kicked twice."""
         world = World()

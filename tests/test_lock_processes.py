@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.forks", "tests.scene", "store_conformance", "store_sqlite")
-
-from store_sqlite import child  # noqa: E402
-
-from tests.forks import Child, Forks, until  # noqa: E402
-from tests.scene import Scene, staged  # noqa: E402
-
-pytest_plugins = ["tests.forks"]
+from tests.forks import Child, until
+from tests.scene import Scene, staged
 
 KEYS = {
     "held",
@@ -35,9 +30,9 @@ LEASE = 1.0
 
 
 @pytest.fixture
-def scene(tmp_path: Path, forks: Forks) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Iterator[Scene]:
     """One action of every kind to do."""
-    with staged("yunxin", tmp_path, forks) as scene:
+    with staged("yunxin", tmp_path) as scene:
         yield scene
 
 
@@ -51,6 +46,23 @@ def holding(scene: Scene, point: str = "C6 intents committed", n: int = 1, **how
     holder = scene.apply(point=point, n=n, then="wait", **how)
     holder.reached()
     return holder
+
+
+def asleep(scene: Scene, child: Child) -> None:
+    """Stop a process, at a moment when its heartbeat is not in the middle of a transaction."""
+
+    def free() -> bool:
+        child.signal(signal.SIGSTOP)
+        child.stopped()
+        with closing(sqlite3.connect(scene.state, timeout=0, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                child.signal(signal.SIGCONT)
+                return False
+        return True
+
+    until(free, "it is always in a transaction")
 
 
 def refused(scene: Scene, late: Child, *, known: bool = True) -> None:
@@ -106,7 +118,7 @@ def test_status_tells_all_of_the_holder(scene: Scene) -> None:
 def test_who_sleeps_beyond_the_lease_comes_too_late(scene: Scene, point: str, n: int) -> None:
     """Stopped beyond its lease, a process that wakes sends no call and writes nothing."""
     late = holding(scene, point, n, lease=LEASE)
-    late.signal(signal.SIGSTOP)
+    asleep(scene, late)
     sent = mutations(scene)
 
     ended = scene.run("apply", "--auto-approve", "--lock-timeout", "20")
@@ -212,17 +224,3 @@ def test_plans_wait_for_nobody(scene: Scene) -> None:
     assert [one.code for one in ended] == [0, 0, 0]
     holder.go()
     assert holder.wait() == 0
-
-
-def test_the_fence_rises_with_every_turn(tmp_path: Path) -> None:
-    """Of 200 turns that 8 processes take, no two overlap, and each has a higher fence."""
-    place = tmp_path / "state.db"
-    processes = [child("race", place, 25) for _ in range(8)]
-    turns = []
-    for process in processes:
-        out, _ = process.communicate(timeout=100)
-        assert process.returncode == 0
-        turns += [tuple(map(int, line.split())) for line in out.splitlines()]
-    turns.sort()
-    assert len(turns) == len({fence for fence, _, _ in turns}) == 200
-    assert all(left <= entered for (_, _, left), (_, entered, _) in itertools.pairwise(turns))

@@ -398,6 +398,28 @@ class TestLeaving:
         assert told(made) == []
         assert made.unchanged == 1
 
+    @pytest.mark.parametrize(
+        ("held", "told_of"),
+        [
+            ({"ban": SPAM}, True),
+            ({"ban": {"until": PAST}}, True),
+            ({"ban": SPAM, "banned": False}, False),
+            ({"banned": True}, True),
+            ({"ban": SPAM, "observed": MISSING}, False),
+            ({"ban": SPAM, "observed": Observed(True, banned=False)}, False),
+            ({"observed": Observed(True, banned=True)}, True),
+            ({}, False),
+        ],
+    )
+    def test_a_banned_account_that_is_forgotten_is_told(self, held, told_of):
+        """Whoever is recorded as banned stays so when forgotten; the plan names them and a way."""
+        made = planned([], Memory(record(**held), record("other")))
+        assert ("forget", "bot", "absent") in told(made)
+        assert [one.address for one in notes(made, "left-banned")] == ["cn/bot"] * told_of
+        for one in notes(made, "left-banned"):
+            assert one.severity == "warning"
+            assert "banned: false" in one.hint
+
     def test_an_absent_account_that_the_vendor_lost_is_forgotten(self):
         """on_absent block of an account that the vendor was seen to have lost bans nobody."""
         made = planned([], Memory(record(observed=MISSING)), on_absent="block")

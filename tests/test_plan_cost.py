@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 RATE = 50
@@ -92,10 +90,9 @@ class Priced(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Priced]:
+def world(tmp_path: Path, endpoint: str) -> Priced:
     """An empty folder and an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield Priced(tmp_path, endpoint)
+    return Priced(tmp_path, endpoint)
 
 
 @pytest.mark.parametrize(

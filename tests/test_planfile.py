@@ -11,7 +11,7 @@ from core_store import Memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.changes import to_json
+from reconciler.changes import Override, to_json
 from reconciler.errors import Stale
 from reconciler.exits import Exit
 from reconciler.planfile import check, decode, encode, shape
@@ -51,6 +51,7 @@ def plans(draw):
     return replace(
         planned(desired, store, on_absent=draw(st.sampled_from(["forget", "block"]))),
         allow=draw(st.dictionaries(st.sampled_from(["block", "forget"]), st.integers(0, 9))),
+        overrides=tuple(draw(st.lists(st.builds(Override, text, text, text, text), max_size=2))),
     )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.world import WORKSPACE, World
 
 PUSH = "push_enabled_when_desktop_online"
@@ -41,10 +39,9 @@ class Classic(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Classic]:
+def world(tmp_path: Path, endpoint: str) -> Classic:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield Classic(tmp_path, endpoint)
+    return Classic(tmp_path, endpoint)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import pytest
 
 from reconciler.conversation import Result, Why
-from reconciler.emulator import Settings, running
 from reconciler.providers import provider
 from reconciler.transport import Clock, Transport
 from reconciler.values import Reference
@@ -67,7 +66,7 @@ class Loopback:
 
 
 @pytest.fixture
-def loopback() -> Iterator[Loopback]:
+def loopback(endpoint: str) -> Loopback:
     """An emulator; a pause after throttling passes at once."""
     passed = [0.0]
     real = Clock()
@@ -78,8 +77,7 @@ def loopback() -> Iterator[Loopback]:
         real.random,
         real.nonce,
     )
-    with running(Settings(rate=0)) as endpoint:
-        yield Loopback(endpoint, clock)
+    return Loopback(endpoint, clock)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.providers import provider
 from reconciler.transport import Clock, Transport
 from reconciler.values import Reference
@@ -24,7 +23,7 @@ SECRETS = {
 
 
 @pytest.fixture
-def vendor() -> Iterator[Vendor]:
+def vendor(endpoint: str) -> Iterator[Vendor]:
     """Yunxin IM v2 on loopback; a pause after throttling passes at once."""
     passed = [0.0]
     real = Clock()
@@ -35,31 +34,30 @@ def vendor() -> Iterator[Vendor]:
         real.random,
         real.nonce,
     )
-    with running(Settings(rate=0)) as endpoint:
 
-        def control(path: str, body: Any = None, method: str = "GET") -> Any:
-            data = None if body is None else json.dumps(body).encode()
-            request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return json.loads(answer.read() or b"null")
+    def control(path: str, body: Any = None, method: str = "GET") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
 
-        def held(account_id: str) -> Mapping[str, Any]:
-            found: Mapping[str, Any] = control(f"accounts/yunxin/demo-app-key/{account_id}")
-            return found
+    def held(account_id: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = control(f"accounts/yunxin/demo-app-key/{account_id}")
+        return found
 
-        def faults(api: str, **fault: Any) -> None:
-            control("faults", [{"match": {"api": api}, **fault}], "POST")
+    def faults(api: str, **fault: Any) -> None:
+        control("faults", [{"match": {"api": api}, **fault}], "POST")
 
-        app = App(
-            "cn-prod",
-            "yunxin",
-            endpoint,
-            rate=2000,
-            credentials={"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")},
-        )
-        speaks = provider("yunxin")
-        with Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=clock) as transport:
-            yield Vendor(speaks, transport, held, faults)
+    app = App(
+        "cn-prod",
+        "yunxin",
+        endpoint,
+        rate=2000,
+        credentials={"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")},
+    )
+    speaks = provider("yunxin")
+    with Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=clock) as transport:
+        yield Vendor(speaks, transport, held, faults)
 
 
 class TestYunxin(ProviderConformance):

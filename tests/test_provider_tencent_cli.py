@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 TAG = "Tag_Profile_Custom_Blocked"
@@ -73,10 +71,9 @@ class Chat(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Chat]:
+def world(tmp_path: Path, endpoint: str) -> Chat:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield Chat(tmp_path, endpoint)
+    return Chat(tmp_path, endpoint)
 
 
 def test_the_life_of_an_account(world: Chat) -> None:

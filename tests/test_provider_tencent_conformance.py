@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from reconciler.conversation import Result, Why
-from reconciler.emulator import Settings, running
 from reconciler.providers import provider
 from reconciler.transport import Clock, Transport
 from reconciler.values import Reference
@@ -21,7 +20,7 @@ TAG = "Tag_Profile_Custom_Blocked"
 
 
 @pytest.fixture
-def vendor() -> Iterator[Vendor]:
+def vendor(endpoint: str) -> Iterator[Vendor]:
     """Tencent Chat with a marker tag on loopback; a pause after throttling passes at once."""
     passed = [0.0]
     real = Clock()
@@ -32,38 +31,37 @@ def vendor() -> Iterator[Vendor]:
         real.random,
         real.nonce,
     )
-    with running(Settings(rate=0)) as endpoint:
 
-        def control(path: str, body: Any = None, method: str = "GET") -> Any:
-            data = None if body is None else json.dumps(body).encode()
-            request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return json.loads(answer.read() or b"null")
+    def control(path: str, body: Any = None, method: str = "GET") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{endpoint}/_emulator/{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
 
-        def held(account_id: str) -> Mapping[str, Any]:
-            found: Mapping[str, Any] = control(f"accounts/tencent/1400000000/{account_id}")
-            return found
+    def held(account_id: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = control(f"accounts/tencent/1400000000/{account_id}")
+        return found
 
-        def faults(api: str, **fault: Any) -> None:
-            if api == "guesses":
-                control("guesses", fault, "PATCH")
-            else:
-                control("faults", [{"match": {"api": api}, **fault}], "POST")
+    def faults(api: str, **fault: Any) -> None:
+        if api == "guesses":
+            control("guesses", fault, "PATCH")
+        else:
+            control("faults", [{"match": {"api": api}, **fault}], "POST")
 
-        app = App(
-            "sg-chat",
-            "tencent",
-            endpoint,
-            rate=2000,
-            credentials={
-                "sdk_app_id": "1400000000",
-                "admin": "administrator",
-                "secret_key": Reference("env:SECRET"),
-            },
-        )
-        speaks = provider("tencent", {"blocked_tag": TAG}, ("profile.custom.Team",))
-        with Transport(speaks, app, lambda ref: "demo-secret-key", clock=clock) as transport:
-            yield Vendor(speaks, transport, held, faults)
+    app = App(
+        "sg-chat",
+        "tencent",
+        endpoint,
+        rate=2000,
+        credentials={
+            "sdk_app_id": "1400000000",
+            "admin": "administrator",
+            "secret_key": Reference("env:SECRET"),
+        },
+    )
+    speaks = provider("tencent", {"blocked_tag": TAG}, ("profile.custom.Team",))
+    with Transport(speaks, app, lambda ref: "demo-secret-key", clock=clock) as transport:
+        yield Vendor(speaks, transport, held, faults)
 
 
 class TestTencent(ProviderConformance):

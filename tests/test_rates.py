@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from transport_faults import FakeClock, Server, app, http, resolve
 
 from reconciler.conversation import Request, Result, Signed, Verdict
-from reconciler.emulator import Settings, running
-from reconciler.emulator.settings import Clock as VendorClock
+from reconciler.emulator import Clock as VendorClock
+from reconciler.emulator import Settings
 from reconciler.providers import TYPES, capabilities
 from reconciler.transport import Clock, Transport
 from reconciler.transport.pacing import Pacer
+from tests.shared_emulator import emulating
 from tests.test_provider_commsease_cli import Classic
 from tests.test_provider_tencent_cli import Chat
 from tests.world import World
@@ -104,7 +105,7 @@ def test_a_run_keeps_to_its_rate_and_uses_it(
     pace = f"    rate: {rate}\n    concurrency: 1\n"
     monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
     clock = VendorClock(lambda: fake.time, lambda: fake.time)
-    with running(Settings(rate=rate), clock=clock) as endpoint:
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
         world = WORLDS[vendor](tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         path.write_text(path.read_text().replace("    rate: 2000\n", pace))
@@ -120,6 +121,41 @@ def test_a_run_keeps_to_its_rate_and_uses_it(
     assert used(heard[UPDATES[vendor]][-count:]) >= 0.95 * rate
 
 
+READS = {
+    "yunxin": ("batch_get", 100),
+    "commsease": ("get_uinfos", 200),
+    "tencent": ("getnospeaking", 1),
+}
+"""The API that tells of accounts at each vendor's own pace, and of how many at once."""
+
+
+@pytest.mark.parametrize("vendor", WORLDS)
+def test_an_import_keeps_to_its_rate_and_uses_it(
+    vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many accounts a call tells of, an import hears them at 95 % of the rate or more."""
+    rate, (api, batch) = 10, READS[vendor]
+    fake = FakeClock()
+    monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
+    clock = VendorClock(lambda: fake.time, lambda: fake.time)
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
+        world = WORLDS[vendor](tmp_path, endpoint)
+        path = world.root / "reconciler.yaml"
+        pace = f"    rate: {rate}\n    concurrency: 1\n"
+        path.write_text(path.read_text().replace("    rate: 2000\n", pace))
+        ids = [f"u{n}" for n in range(22 * batch)]
+        app = "tencent/1400000000" if vendor == "tencent" else "yunxin/demo-app-key"
+        body = {"accounts": [{"account_id": one} for one in ids]}
+        world.control(f"accounts/{app}", body, "PUT")
+        world.write("ids.txt", "\n".join(ids))
+        ended = world.run("import", "--from", "ids.txt", "--write", "accounts/app.yaml")
+        heard = arrivals(world)
+    assert ended.code == 0, ended.err
+    assert {name for name, times in heard.items() if fullest(times) > rate} == set()
+    assert len(heard[api]) == 22
+    assert used(heard[api]) >= 0.95 * rate
+
+
 def test_two_entries_of_one_app_share_its_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +164,7 @@ def test_two_entries_of_one_app_share_its_rate(
     fake = FakeClock()
     monkeypatch.setattr("reconciler.transport.Transport", partial(Transport, clock=fake.clock))
     clock = VendorClock(lambda: fake.time, lambda: fake.time)
-    with running(Settings(rate=rate), clock=clock) as endpoint:
+    with emulating(Settings(rate=rate), clock=clock) as endpoint:
         world = World(tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         text = path.read_text().replace("rate: 2000", f"rate: {rate}\n    concurrency: 1")
@@ -197,7 +233,7 @@ def test_sixteen_threads_in_real_time(tmp_path: Path) -> None:
     both sides read one monotonic clock. How close to the rate it comes is no matter here.
     """
     rate, count = 150, 350
-    with running(Settings(rate=rate)) as endpoint:
+    with emulating(Settings(rate=rate)) as endpoint:
         world = World(tmp_path, endpoint)
         path = world.root / "reconciler.yaml"
         path.write_text(path.read_text().replace("rate: 2000", f"rate: {rate}"))

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
+from config_capabilities import TABLES
 
 from reconciler.accounts import Address
+from reconciler.capabilities import Support
 from reconciler.changes import Change, Kind, Reason, Update, to_json
 from reconciler.config import schema_names, schema_text
 from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Source, warning
+from reconciler.providers import TYPES
+from reconciler.stores.http_settings import HttpSettings
+from reconciler.stores.postgres_place import SCHEMA
+from reconciler.workspace import DEFAULT_LIMITS, App, Workspace
 
-NAMES = ("workspace", "accounts", "baseline", "plan", "events", "history")
+WRITTEN = ("workspace", "accounts", "baseline")
+"""The schemas of what people write."""
+
+UNWRITTEN = {
+    *("provider", "profile", "configuration", "token", "on_absent", "custom", "ban_reasons", "max"),
+    *("reason", "ticket", "evidence", "until", "notify", "from", "generate", "sink"),
+    *("url", "address", "lock_address", "unlock_address", "username", "password", "ca_file"),
+    "secret",
+    *("encryption", "key", "region", "endpoint", "credentials", "rate", "proxy", "blocked_tag"),
+    "fingerprint_key",
+    *("format", "percent", "count", "block", "unblock", "forget", "update", "action", "match"),
+    *("deny", "warn", "require", "limit", "approval", "when"),
+    *PROFILE,
+    *CONFIGURATION,
+}
+"""What has no default: not written it is not there, or something else takes its place."""
+
+NAMES = ("workspace", "accounts", "scenario", "baseline", "plan", "events", "history", "expire")
 
 
 def schema(name):
@@ -65,6 +91,125 @@ def test_every_property_says_what_it_is(name):
             assert one["examples"], key
 
 
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_property_says_its_default(name):
+    """What need not be written says what holds then, or is known to have no default."""
+    whole = schema(name)
+    for rule in nodes(whole, whole):
+        for key, one in rule.get("properties", {}).items():
+            if "$ref" in one:
+                one = whole["$defs"][one["$ref"].removeprefix("#/$defs/")]
+            if key in rule.get("required", ()):
+                assert "default" not in one or "$ref" in rule["properties"][key], key
+            elif key not in UNWRITTEN:
+                assert "default" in one, key
+            if "default" in one:
+                alone = {**one, "$defs": whole.get("$defs", {})}
+                jsonschema.Draft202012Validator(alone).validate(one["default"])
+
+
+def test_the_defaults_are_those_of_the_code():
+    """What the schema calls the default is what the code takes."""
+    root = schema("workspace")
+    told = {name: one["default"] for name, one in root["properties"].items() if "default" in one}
+    plain = Workspace("im", "/", {})
+    assert told["accounts"] == [one.pattern for one in plain.accounts]
+    assert told["on_absent"] == plain.on_absent
+    assert told["limits"] == {
+        kind: {
+            key: value
+            for key, value in dataclasses.asdict(limit).items()
+            if value is not None and (key != "above" or kind == "update")
+        }
+        for kind, limit in DEFAULT_LIMITS.items()
+    }
+    state = root["$defs"]["state"]["properties"]
+    assert root["$defs"]["state"]["default"] == {
+        "backend": plain.state.backend,
+        "path": plain.state.path,
+    }
+    assert state["backend"]["default"] == plain.state.backend
+    assert state["path"]["default"] == plain.state.path
+    assert state["schema"]["default"] == SCHEMA
+    http = HttpSettings("https://x")
+    for name in ("update_method", "lock_method", "unlock_method", "allow_http"):
+        assert state[name]["default"] == getattr(http, name)
+    app = root["$defs"]["app"]["properties"]
+    assert app["concurrency"]["default"] == App("a", "yunxin", "").concurrency
+    assert app["type"]["enum"] == list(TYPES)
+
+
+def listed(names):
+    """Return names as a person lists them."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def sentences(path):
+    """Return what a description has to say of a field, made from the vendors' tables."""
+    fields = {type: table.field(path) for type, table in TABLES.items()}
+    have = [type for type, one in fields.items() if one.support is not Support.UNSUPPORTED]
+    lack = [type for type in fields if type not in have]
+    limits = {}
+    for type in have:
+        if limit := fields[type].limit:
+            limits.setdefault(f"{limit} {fields[type].unit}", []).append(type)
+    if limits:
+        told = (f"{limit} ({', '.join(types)})" for limit, types in limits.items())
+        yield f"At most {' or '.join(told)}."
+    if lack:
+        only = len(have) < len(lack)
+        yield f"Only {listed(have)}." if only else f"Not {listed(lack)}."
+    for support in (Support.EMULATED, Support.UNREADABLE):
+        if of := [type for type, one in fields.items() if one.support is support]:
+            yield f"{support.capitalize()} at {listed(of)}."
+
+
+def described():
+    """Yield the path of every field of an account, and its description."""
+    rules = schema("accounts")["$defs"]
+    for section in ("profile", "configuration"):
+        for name, one in rules[section]["properties"].items():
+            key = f"{section}.custom.Colour" if name == "custom" else f"{section}.{name}"
+            yield key, one["description"]
+    yield "banned", rules["banned"]["description"]
+    yield "token", rules["token"]["description"]
+    yield "token.vendor", rules["token"]["properties"]["generate"]["description"]
+    for name in ("kick", "notify"):
+        yield f"banned.{name}", rules["banned"]["properties"][name]["description"]
+
+
+def test_descriptions_say_the_limits_of_the_vendors():
+    """Every limit, and every vendor without a field, is in a description, and no other is."""
+    told = dict(described())
+    paths = {path.replace("*", "Colour") for table in TABLES.values() for path in table.fields}
+    assert told.keys() == paths
+    for path, text in told.items():
+        said = " ".join(sentences(path))
+        assert text.endswith(said), (path, said)
+        rest = text.removesuffix(said)
+        assert not re.search(r"At most|Only|Not \w+\.|Unreadable|Emulated", rest), path
+
+
+def test_descriptions_say_what_the_vendors_take_for_ids_regions_and_credentials():
+    """The rule of ids, the regions, the rates and the credentials are those of the tables."""
+    ids = schema("accounts")["properties"]["accounts"]["description"]
+    app = schema("workspace")["$defs"]["app"]["properties"]
+    for table in TABLES.values():
+        assert re.search(rf"\b{table.type}\b[a-z, ]*: {re.escape(table.id.words)}\.", ids)
+        assert f"{', '.join(table.regions)}" in app["region"]["description"]
+        assert f"{table.rates['']:g} (" in app["rate"]["description"]
+        assert ", ".join(table.credentials) in app["credentials"]["description"]
+        for words in ("region", "rate", "credentials"):
+            assert table.type in app[words]["description"]
+
+
+def test_the_readme_of_the_schemas_names_each():
+    """Every schema has a line in the README beside it."""
+    readme = (Path(__file__).parents[1] / "schemas/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z]+)\.schema\.json` \|", readme, re.MULTILINE) == list(NAMES)
+
+
 def test_an_unknown_schema_is_an_error():
     """There is no schema of another name, nor a file of any path."""
     with pytest.raises(KeyError):
@@ -77,6 +222,14 @@ def test_the_schema_and_the_tables_know_the_same_fields():
     assert set(rules["profile"]["properties"]) == {*PROFILE, "custom"}
     assert set(rules["configuration"]["properties"]) == set(CONFIGURATION)
     assert set(rules["banned"]["properties"]) == {*BAN, "evidence"}
+
+
+def test_the_defaults_of_a_glob_have_the_shape_of_those_of_a_file():
+    """What both schemas call by one name is the same in both, word for word."""
+    whole, part = schema("accounts")["$defs"], schema("workspace")["$defs"]
+    shared = whole.keys() & part.keys()
+    assert shared >= set(whole["defaults"]["properties"]) | {"defaults"}
+    assert {name: part[name] for name in shared} == {name: whole[name] for name in shared}
 
 
 def test_the_schema_of_plans_knows_every_kind_and_reason():

@@ -14,13 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
+from reconciler.emulator import Settings
 from reconciler.errors import SecretError
 from reconciler.secrets import Resolver
 from reconciler.values import Reference
 from reconciler.workspace import SecretSettings
-from tests.canaries import DRIVER, HOLD, Relay, contents, disguises, echo, of_process, relayed, seen
+from tests.canaries import HOLD, Relay, contents, disguises, echo, of_process, relayed, seen
+from tests.forks import Child
+from tests.shared_emulator import emulating
 from tests.world import World
+
+ROOT = Path(__file__).parent.parent
+DRIVER = "from tests.canaries import driven; driven()"
 
 APP_SECRET = 'Net"ease\\secret/+ 密=0'
 SECRET_KEY = "ten'cent\\key/+ 钥=0"
@@ -140,11 +145,16 @@ class Sweep(World):
         """Write reconciler.yaml."""
         self.write("reconciler.yaml", WORKSPACE.format(endpoint=self.endpoint))
 
-    def launch(self, *words: str, breaks: str = "") -> subprocess.Popen[bytes]:
+    def launch(self, *words: str, breaks: str = "") -> Child:
         """Start a command that gives up on a silent vendor soon, or breaks inside."""
+        self.environ["BREAK"] = breaks
+        return self.start(*words, run="tests.canaries:driven", cwd=str(self.root / "cwd"))
+
+    def type(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start the same from its own arguments, and look at them."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", DRIVER, "--chdir", str(self.root), *words],
-            env=self.environ | {"BREAK": breaks},
+            env=self.environ | {"PYTHONPATH": str(ROOT)},
             cwd=self.root / "cwd",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -157,12 +167,17 @@ class Sweep(World):
         """Keep what came out by an exit."""
         self.exits[exit] = self.exits.get(exit, b"") + data
 
-    def gather(self, *exits: str, process: subprocess.Popen[bytes]) -> int:
+    def gather(self, *exits: str, process: Child | subprocess.Popen[bytes]) -> int:
         """Wait for a command and keep what it printed."""
-        out, err = process.communicate(timeout=60)
+        if isinstance(process, Child):
+            code = process.wait()
+            out, err = ((process.folder / name).read_bytes() for name in ("out", "err"))
+        else:
+            out, err = process.communicate(timeout=60)
+            code = process.returncode
         self.found(exits[0], out)
         self.found(exits[-1], err)
-        return process.returncode
+        return code
 
     def look(self) -> None:
         """Look at everything that is left on disk, and at what the commands tell of it."""
@@ -209,7 +224,7 @@ class Sweep(World):
 def place(tmp_path: Path) -> Iterator[tuple[Sweep, Relay]]:
     """A workspace whose vendors are behind a relay."""
     settings = Settings(rate=0, app_secret=APP_SECRET, secret_key=SECRET_KEY)
-    with running(settings) as upstream, relayed(upstream) as relay:
+    with emulating(settings) as upstream, relayed(upstream) as relay:
         yield Sweep(tmp_path, relay.endpoint), relay
 
 
@@ -248,7 +263,7 @@ def test_no_secret_by_any_exit(
     assert world.gather("plan text and debug log", process=planned) == 0
     world.found("plan file", (world.root / "next.plan.json").read_bytes())
 
-    applying = world.launch("apply", "next.plan.json")
+    applying = world.type("apply", "next.plan.json")
     if outcome == "killed":
         assert relay.held.wait(60)
         world.found("state, WAL and marks", contents(world.root / ".reconciler"))

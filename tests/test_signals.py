@@ -13,14 +13,10 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.forks", "tests.scene")
-
-from reconciler import transport  # noqa: E402
-from reconciler.transport import wire  # noqa: E402
-from tests.forks import Child, Forks, until  # noqa: E402
-from tests.scene import Scene, staged  # noqa: E402
-
-pytest_plugins = ["tests.forks"]
+from reconciler import transport
+from reconciler.transport import wire
+from tests.forks import Child, until
+from tests.scene import Scene, staged
 
 ONCE, TWICE, TERM = (signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)
 SIGNALS = [
@@ -33,9 +29,9 @@ RAISING = ["C1 before the lock", "planning", "C16 before the read-back"]
 
 
 @pytest.fixture
-def scene(tmp_path: Path, forks: Forks) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Iterator[Scene]:
     """One action of every kind to do."""
-    with staged("yunxin", tmp_path, forks) as scene:
+    with staged("yunxin", tmp_path) as scene:
         yield scene
 
 
@@ -204,7 +200,7 @@ def test_a_cancelled_job(scene: Scene, deaf: bool) -> None:
 def test_reading_commands_leave_at_once(scene: Scene, words: tuple[str, ...]) -> None:
     """SIGTERM at a vendor that does not answer ends a reading command at once, lock free."""
     scene.faults({"match": {"api": "batch_get"}, "fault": "hang", "seconds": 60})
-    child = scene.fork(*words)
+    child = scene.start(*words)
     until(lambda: any(one["fault"] for one in scene.requests()), "no call hangs")
 
     began = time.monotonic()

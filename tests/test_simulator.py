@@ -15,7 +15,7 @@ from test_crash_points import ACTIONS, clean, scene
 from reconciler.errors import StateError
 from reconciler.exits import Exit
 
-SEEDS, PARTS = 4000, 16
+SEEDS, PARTS = 1600, 8
 """How many schedules every run plays; `python -m tests.simulator --seeds 1000000` plays more."""
 
 

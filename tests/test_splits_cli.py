@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from jsonschema import Draft202012Validator
 
 from reconciler.cli.progress import SPOKEN
 from reconciler.config import schema_text
-from reconciler.emulator import Settings, running
 from tests.world import World
 
 WORKSPACE = """\
@@ -59,16 +57,15 @@ class Two(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Two]:
+def world(tmp_path: Path, endpoint: str) -> Two:
     """Both accounts applied; the Tencent app then refuses the next ban."""
-    with running(Settings(rate=0)) as endpoint:
-        world = Two(tmp_path, endpoint)
-        world.accounts(GOOD)
-        assert world.run("apply", "--auto-approve").code == 0
-        match = {"vendor": "tencent", "api": "setnospeaking"}
-        world.faults({"match": match, "fault": "code", "code": 60003, "times": 1})
-        world.accounts(BANNED)
-        yield world
+    world = Two(tmp_path, endpoint)
+    world.accounts(GOOD)
+    assert world.run("apply", "--auto-approve").code == 0
+    match = {"vendor": "tencent", "api": "setnospeaking"}
+    world.faults({"match": match, "fault": "code", "code": 60003, "times": 1})
+    world.accounts(BANNED)
+    return world
 
 
 def test_a_ban_that_one_app_refused_is_told_and_goes_first(world: Two) -> None:

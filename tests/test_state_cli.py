@@ -11,13 +11,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from reconciler.emulator import Settings, running
 from reconciler.stores import backups
 from reconciler.stores.sqlite import SqliteStore
 from tests.state_server import PASSWORD, USER, Fault, serving
@@ -27,14 +25,13 @@ NAME = re.compile(r"auto-(\d+)-[0-9a-f]{8}-\d{4}-\d\d-\d\dT\d{6}Z\.db")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, endpoint: str) -> World:
     """A workspace with two recorded accounts, applied in two runs."""
-    with running(Settings(rate=0)) as endpoint:
-        world = World(tmp_path, endpoint)
-        applied(world, "Alice")
-        world.accounts("alice: {profile: {name: Alice}}\nbob: {profile: {name: Bob}}")
-        assert world.run("apply", "--auto-approve").code == 0
-        yield world
+    world = World(tmp_path, endpoint)
+    applied(world, "Alice")
+    world.accounts("alice: {profile: {name: Alice}}\nbob: {profile: {name: Bob}}")
+    assert world.run("apply", "--auto-approve").code == 0
+    return world
 
 
 def applied(world: World, name: str) -> None:
@@ -211,9 +208,8 @@ class TestBackups:
         applied(world, "Alicia")
         assert all(NAME.fullmatch(path.name) for path in kept(world))
 
-    def test_in_doubt_is_backed_up_before_it_is_settled(self, world: World, monkeypatch):
+    def test_in_doubt_is_backed_up_before_it_is_settled(self, world: World):
         """Settling changes records too, so the backup comes before."""
-        monkeypatch.setattr("reconciler.transport._BACKOFF", 0.01)
         world.accounts("alice: {profile: {name: Other}}\nbob: {profile: {name: Bob}}")
         world.faults({"match": {}, "fault": "close", "times": None})
         assert "1 in doubt." in world.run("apply", "--auto-approve").out
@@ -226,28 +222,27 @@ class TestBackups:
         store.close()
 
     @pytest.mark.parametrize("backend", ["file", "object"])
-    def test_a_backup_is_what_restore_takes(self, tmp_path: Path, backend: str):
+    def test_a_backup_is_what_restore_takes(self, tmp_path: Path, backend: str, endpoint: str):
         """The records are as they were, of either kind of store; the serial goes on rising."""
-        with running(Settings(rate=0)) as endpoint:
-            world = World(tmp_path / "ws", endpoint)
-            if backend == "object":
-                place = (tmp_path / "objects").as_uri()
-                world.workspace(f"state: {{backend: object, url: {place}}}")
-            applied(world, "Alice")
-            applied(world, "Alicia")
-            (backup,) = kept(world)
-            assert backup.suffix == (".json" if backend == "object" else ".db")
-            assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-            serial = world.serial()
-            asked = world.run("state", "restore", str(backup))
-            restored = world.run("state", "restore", str(backup), "--auto-approve")
-            assert (asked.code, restored.code) == (64, 0)
-            assert restored.out == "Recorded 1 account, dropped 0.\n"
-            assert named(world) == "Alice"
-            assert world.serial() == serial + 1
-            assert world.run("state", "verify").code == 0
-            # What was restored over is kept too.
-            assert len(kept(world)) == 2
+        world = World(tmp_path / "ws", endpoint)
+        if backend == "object":
+            place = (tmp_path / "objects").as_uri()
+            world.workspace(f"state: {{backend: object, url: {place}}}")
+        applied(world, "Alice")
+        applied(world, "Alicia")
+        (backup,) = kept(world)
+        assert backup.suffix == (".json" if backend == "object" else ".db")
+        assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+        serial = world.serial()
+        asked = world.run("state", "restore", str(backup))
+        restored = world.run("state", "restore", str(backup), "--auto-approve")
+        assert (asked.code, restored.code) == (64, 0)
+        assert restored.out == "Recorded 1 account, dropped 0.\n"
+        assert named(world) == "Alice"
+        assert world.serial() == serial + 1
+        assert world.run("state", "verify").code == 0
+        # What was restored over is kept too.
+        assert len(kept(world)) == 2
 
     def test_a_backup_brings_history_back(self, world: World):
         """Where the state itself is beyond use, a copy of it takes its place, history included."""
@@ -336,17 +331,16 @@ class TestSnapshots:
 
     def test_two_states_of_one_serial_are_told_apart(self, world: World, tmp_path: Path):
         """A state that was copied and changed on both sides is not pushed over the other."""
-        with running(Settings(rate=0)) as endpoint:
-            other = World(tmp_path / "other", endpoint)
-            file = other.write("pulled.json", world.run("state", "pull").out)
-            os.makedirs(other.root / ".reconciler", 0o700)
-            store = SqliteStore(world.root / ".reconciler/state.db", "test-im")
-            store.backup(other.root / ".reconciler/state.db")
-            store.close()
-            other.run("state", "rm", "cn-prod/bob", "--auto-approve")
-            world.run("state", "rm", "cn-prod/alice", "--auto-approve")
-            assert world.serial() == other.serial() == 3
-            file = other.write("theirs.json", other.run("state", "pull").out)
+        other = World(tmp_path / "other", world.endpoint)
+        file = other.write("pulled.json", world.run("state", "pull").out)
+        os.makedirs(other.root / ".reconciler", 0o700)
+        store = SqliteStore(world.root / ".reconciler/state.db", "test-im")
+        store.backup(other.root / ".reconciler/state.db")
+        store.close()
+        other.run("state", "rm", "cn-prod/bob", "--auto-approve")
+        world.run("state", "rm", "cn-prod/alice", "--auto-approve")
+        assert world.serial() == other.serial() == 3
+        file = other.write("theirs.json", other.run("state", "pull").out)
         told = world.run("state", "push", str(file), "--auto-approve")
         assert told.code == 1
         assert "each was changed without the other" in told.err
@@ -355,12 +349,9 @@ class TestSnapshots:
         assert world.run("state", "push", str(own), "--auto-approve").code == 0
 
 
-def test_the_printed_command_saves_what_could_not_be_saved(tmp_path: Path) -> None:
+def test_the_printed_command_saves_what_could_not_be_saved(tmp_path: Path, endpoint: str) -> None:
     """Where the backend fails under an apply, pasting what is printed mends the state."""
-    with (
-        running(Settings(rate=0)) as endpoint,
-        serving(gitlab=False, clock=time.time) as server,
-    ):
+    with serving(gitlab=False, clock=time.time) as server:
         world = World(tmp_path / "a folder", endpoint)
         world.environ["STATE_PASSWORD"] = PASSWORD
         world.workspace(

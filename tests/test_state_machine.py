@@ -164,7 +164,7 @@ class People(RuleBasedStateMachine):
 People.TestCase.settings = settings(
     derandomize=True,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=25,
     print_blob=True,
     suppress_health_check=list(HealthCheck),

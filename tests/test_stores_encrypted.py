@@ -9,14 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-pytest.register_assert_rewrite(
-    "store_conformance", "store_conformance_journal", "store_encrypted", "store_postgres"
-)
-
-from store_conformance import StoreConformance, holder, record, run, seen, where  # noqa: E402
-from store_conformance_journal import JournalConformance  # noqa: E402
-from store_encrypted import (  # noqa: E402
+from store_conformance import StoreConformance, holder, record, run, seen, where
+from store_conformance_journal import JournalConformance
+from store_encrypted import (
     CANARIES,
     ID,
     RUN,
@@ -28,26 +23,29 @@ from store_encrypted import (  # noqa: E402
     rekeyed,
     told,
 )
-from store_object import lying  # noqa: E402
-from store_sqlite import rows  # noqa: E402
+from store_object import lying
+from store_postgres import FIXTURES
+from store_sqlite import rows
 
-from reconciler.errors import StateError  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores import backups  # noqa: E402
-from reconciler.stores.backups import Opens  # noqa: E402
-from reconciler.stores.envelope import closed  # noqa: E402
-from reconciler.stores.high_water import beside  # noqa: E402
-from reconciler.stores.keys import NO_KEYS  # noqa: E402
-from reconciler.stores.rows import (  # noqa: E402
+from reconciler.errors import StateError
+from reconciler.state import Settlement, Status
+from reconciler.stores import backups
+from reconciler.stores.backups import Opens
+from reconciler.stores.envelope import closed
+from reconciler.stores.high_water import beside
+from reconciler.stores.keys import NO_KEYS
+from reconciler.stores.rows import (
     link,
     number,
     seal,
     stored,
     term,
 )
-from reconciler.values import canonical  # noqa: E402
+from reconciler.values import canonical
 
-pytest_plugins = ["store_encrypted", "store_postgres"]
+pytest_plugins = ["store_encrypted"]
+
+database = FIXTURES[1]
 
 
 class TestTables(StoreConformance, JournalConformance):

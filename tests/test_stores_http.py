@@ -11,24 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
+from state_server import PASSWORD, SEVEN, USER, Fault, serving
+from store_child import child
+from store_conformance import Clock, StoreConformance, holder, intent, record, run, where
+from store_conformance_journal import JournalConformance
+from store_conformance_lock import LockConformance
+from store_http import Claiming, fill, opening, remote, write
 
-pytest.register_assert_rewrite(
-    "store_conformance", "store_conformance_journal", "store_conformance_lock"
-)
-
-from state_server import PASSWORD, SEVEN, USER, Fault, serving  # noqa: E402
-from store_conformance import Clock, StoreConformance, holder, intent, record, run, where  # noqa: E402
-from store_conformance_journal import JournalConformance  # noqa: E402
-from store_conformance_lock import LockConformance  # noqa: E402
-from store_http import Claiming, die_with_lock, fill, opening, remote, until, write  # noqa: E402
-
-from reconciler.emulator import Settings, running  # noqa: E402
-from reconciler.errors import ConfigError, Locked, StateError  # noqa: E402
-from reconciler.snapshot import decode  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores.http_settings import http_settings  # noqa: E402
-from reconciler.stores.remote import RemoteStore  # noqa: E402
-from tests.world import World  # noqa: E402
+from reconciler.errors import ConfigError, Locked, StateError
+from reconciler.snapshot import decode
+from reconciler.state import Settlement, Status
+from reconciler.stores.http_settings import http_settings
+from reconciler.stores.remote import RemoteStore
+from tests.forks import until
+from tests.world import World
 
 
 @pytest.fixture
@@ -58,8 +54,8 @@ def filled(server, opens):
 
 @pytest.fixture
 def place(server, tmp_path):
-    """Where the state is: what a child process is told."""
-    return server.options, tmp_path
+    """Where the state is, for `store_child`."""
+    return "http", server.options, str(tmp_path)
 
 
 @pytest.fixture
@@ -78,14 +74,13 @@ class TestJournal(JournalConformance):
 class TestLock(LockConformance):
     """The lock of every store, behind HTTP."""
 
+    DIES = "die_after_writing"
+
     @pytest.fixture
     def opens(self, server, clock, tmp_path):
         kind = Claiming if server.gitlab else RemoteStore
         with opening(server, clock, tmp_path, kind) as open_:
             yield open_
-
-    def die_with_lock(self, place):
-        die_with_lock(*place, "wrote")
 
 
 # The lock
@@ -200,7 +195,7 @@ def test_times_are_the_servers(server, opens, clock):
 
 def test_a_lost_runner_leaves_its_intents_in_doubt(server, opens, place, tmp_path):
     """What a killed run was told to be durable is there for a run on another machine."""
-    die_with_lock(*place, "wrote")
+    child("die_after_writing", place).wait()
     (tmp_path / "other").mkdir()
     store = opens(tmp_path / "other")
     assert [one.id for one in store.unresolved()] == ["lost"]
@@ -332,15 +327,14 @@ def test_a_proxy_is_not_picked_up(filled, opens, monkeypatch):
 
 
 @pytest.fixture
-def world(tmp_path, server):
+def world(tmp_path, server, endpoint):
     """A workspace whose state is on the server, and whose vendor is the emulator."""
     server.clock = time.time
-    with running(Settings(rate=0)) as endpoint:
-        made = World(tmp_path / "first", endpoint)
-        made.environ["STATE_PASSWORD"] = PASSWORD
-        state = {"backend": "http", "username": USER, "password": "env:STATE_PASSWORD"}
-        made.workspace(f"state: {json.dumps({**state, **server.options})}")
-        yield made
+    made = World(tmp_path / "first", endpoint)
+    made.environ["STATE_PASSWORD"] = PASSWORD
+    state = {"backend": "http", "username": USER, "password": "env:STATE_PASSWORD"}
+    made.workspace(f"state: {json.dumps({**state, **server.options})}")
+    return made
 
 
 def elsewhere(world, tmp_path):
@@ -412,9 +406,8 @@ def test_a_killed_apply_is_settled_elsewhere(world, server, tmp_path):
     names = [f"user-{n:03d}" for n in range(60)]
     world.accounts("\n".join(f"{name}:\n  profile: {{name: {name}}}" for name in names))
     process = world.start("apply", "--auto-approve")
-    until(lambda: len(world.mutations()) > 5, 60)
+    until(lambda: len(world.mutations()) > 5)
     process.kill()
-    process.communicate()
     other = elsewhere(world, tmp_path)
     shutil.rmtree(world.root)
     ended = other.run("apply", "--auto-approve")

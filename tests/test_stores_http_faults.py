@@ -8,16 +8,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from state_server import PASSWORD, Fault, serving
+from store_conformance import Clock, holder, record, run, seen, where
+from store_http import TIMEOUT, fill, opening, write
 
-pytest.register_assert_rewrite("store_conformance")
-
-from state_server import PASSWORD, Fault, serving  # noqa: E402
-from store_conformance import Clock, holder, record, run, seen, where  # noqa: E402
-from store_http import TIMEOUT, fill, opening, write  # noqa: E402
-
-from reconciler.errors import Locked, StateError  # noqa: E402
-from reconciler.stores.remote_content import _seal  # noqa: E402
-from reconciler.values import canonical  # noqa: E402
+from reconciler.errors import Locked, StateError
+from reconciler.stores.remote_content import _seal
+from reconciler.values import canonical
 
 
 @pytest.fixture

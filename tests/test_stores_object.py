@@ -7,16 +7,11 @@ import os
 import shutil
 import stat
 import sys
-from itertools import pairwise
 
 import pytest
-
-pytest.register_assert_rewrite(
-    "store_conformance", "store_conformance_journal", "store_conformance_lock"
-)
-
-from bucket_server import bucket  # noqa: E402
-from store_conformance import (  # noqa: E402
+from bucket_server import bucket
+from store_child import child, turns
+from store_conformance import (
     Clock,
     StoreConformance,
     holder,
@@ -26,17 +21,16 @@ from store_conformance import (  # noqa: E402
     seen,
     where,
 )
-from store_conformance_journal import JournalConformance  # noqa: E402
-from store_conformance_lock import LockConformance  # noqa: E402
-from store_http import until  # noqa: E402
-from store_object import die_with_lock, fill, lying, made, race, write  # noqa: E402
+from store_conformance_journal import JournalConformance
+from store_conformance_lock import LockConformance
+from store_object import fill, lying, made, write
 
-from reconciler.emulator import Settings, running  # noqa: E402
-from reconciler.errors import ConfigError, Locked  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores.object import objects  # noqa: E402
-from reconciler.stores.object_cloud import CloudObjects, opened  # noqa: E402
-from tests.world import World  # noqa: E402
+from reconciler.errors import ConfigError, Locked
+from reconciler.state import Settlement, Status
+from reconciler.stores.object import objects
+from reconciler.stores.object_cloud import CloudObjects, opened
+from tests.forks import until
+from tests.world import World
 
 
 @pytest.fixture
@@ -46,20 +40,20 @@ def clock():
 
 @pytest.fixture(params=["folder", "cloud"])
 def place(request, clock, tmp_path):
-    """Where the state is: what a child process is told."""
+    """Where the state is, for `store_child`."""
     if request.param == "folder":
-        yield (tmp_path / "objects").as_uri(), tmp_path
+        yield "object", (tmp_path / "objects").as_uri(), str(tmp_path)
     else:
         with bucket(clock) as server:
-            yield server.endpoint, tmp_path
+            yield "object", server.endpoint, str(tmp_path)
 
 
 @pytest.fixture
-def opens(place, clock):
+def opens(place, clock, tmp_path):
     """Open the state as often as wanted."""
-    url, home = place
+    url = place[1]
 
-    def open_(root=home, sleep=clock.sleep, lease=60.0):
+    def open_(root=tmp_path, sleep=clock.sleep, lease=60.0):
         return made(url, root, clock, sleep=sleep, lease=lease)
 
     return open_
@@ -112,9 +106,6 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, as an object."""
-
-    def die_with_lock(self, place):
-        die_with_lock(*place)
 
 
 def steps(folder):
@@ -278,16 +269,8 @@ def test_a_writer_that_slept_through_a_fold_is_refused(in_folder, folder):
 
 def test_many_processes_one_holder(folder, tmp_path):
     """Processes that take the lock in turn never hold it together, and fences rise."""
-    racers = [race(folder.as_uri(), tmp_path, 8) for _ in range(4)]
-    turns = []
-    for racer in racers:
-        out, _ = racer.communicate()
-        assert racer.returncode == 0
-        turns += [tuple(map(int, line.split())) for line in out.splitlines()]
-    turns.sort()
-    assert len(turns) == 32
-    assert len({fence for fence, _, _ in turns}) == 32
-    assert all(left <= entered for (_, _, left), (_, entered, _) in pairwise(turns))
+    place = ("object", folder.as_uri(), str(tmp_path))
+    assert len(turns([child("race", place, 8) for _ in range(4)])) == 32
 
 
 def test_times_are_the_stores(server, in_bucket):
@@ -309,7 +292,7 @@ def test_times_are_the_stores(server, in_bucket):
 
 def test_a_lost_runner_leaves_its_intents_in_doubt(opens, place, tmp_path):
     """What a killed run was told to be durable is there for a run on another machine."""
-    die_with_lock(*place, "wrote")
+    child("die_after_writing", place).wait()
     (tmp_path / "other").mkdir()
     store = opens(tmp_path / "other")
     assert [one.id for one in store.unresolved()] == ["lost"]
@@ -363,12 +346,11 @@ def test_conditions_of_each_cloud():
 
 
 @pytest.fixture
-def world(tmp_path, folder):
+def world(tmp_path, folder, endpoint):
     """A workspace whose state is a folder of objects, and whose vendor is the emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        made_ = World(tmp_path / "first", endpoint)
-        made_.workspace(f"state: {{backend: object, url: {folder.as_uri()}}}")
-        yield made_
+    made_ = World(tmp_path / "first", endpoint)
+    made_.workspace(f"state: {{backend: object, url: {folder.as_uri()}}}")
+    return made_
 
 
 def elsewhere(world, tmp_path):
@@ -404,9 +386,8 @@ def test_a_killed_apply_is_settled_elsewhere(world, tmp_path, folder):
     names = [f"user-{n:03d}" for n in range(60)]
     world.accounts("\n".join(f"{name}:\n  profile: {{name: {name}}}" for name in names))
     process = world.start("apply", "--auto-approve")
-    until(lambda: len(world.mutations()) > 5, 60)
+    until(lambda: len(world.mutations()) > 5)
     process.kill()
-    process.communicate()
     other = elsewhere(world, tmp_path)
     shutil.rmtree(world.root)
     ended = other.run("apply", "--auto-approve")

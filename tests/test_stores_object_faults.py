@@ -9,18 +9,15 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from bucket_server import Fault, bucket
+from store_conformance import Clock, holder, intent, record, run, where
+from store_object import fill, made, write
 
-pytest.register_assert_rewrite("store_conformance")
-
-from bucket_server import Fault, bucket  # noqa: E402
-from store_conformance import Clock, holder, intent, record, run, where  # noqa: E402
-from store_object import fill, made, write  # noqa: E402
-
-from reconciler.errors import Locked, StateError  # noqa: E402
-from reconciler.snapshot import decode  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores.object import ObjectRemote, objects  # noqa: E402
-from reconciler.stores.remote import RemoteStore  # noqa: E402
+from reconciler.errors import Locked, StateError
+from reconciler.snapshot import decode
+from reconciler.state import Settlement, Status
+from reconciler.stores.object import ObjectRemote, objects
+from reconciler.stores.remote import RemoteStore
 
 
 @pytest.fixture

@@ -1,23 +1,12 @@
 """The PostgreSQL store: conformance, many workspaces, and what it refuses."""
 
-import os
-import subprocess
 import traceback
 from pathlib import Path
 
+import psycopg
 import pytest
-
-psycopg = pytest.importorskip("psycopg")
-pytest.register_assert_rewrite(
-    "store_conformance",
-    "store_conformance_journal",
-    "store_conformance_lock",
-    "store_postgres",
-    "store_sqlite",
-)
-
-from pooler import pooling  # noqa: E402
-from store_conformance import (  # noqa: E402
+from pooler import pooling
+from store_conformance import (
     StoreConformance,
     holder,
     intent,
@@ -26,44 +15,18 @@ from store_conformance import (  # noqa: E402
     seen,
     where,
 )
-from store_conformance_journal import JournalConformance  # noqa: E402
-from store_conformance_lock import LockConformance  # noqa: E402
-from store_postgres import child  # noqa: E402
-from store_sqlite import fill  # noqa: E402
+from store_conformance_journal import JournalConformance
+from store_conformance_lock import LockConformance
+from store_postgres import FIXTURES
+from store_sqlite import fill
 
-from reconciler.errors import ConfigError, StateError  # noqa: E402
-from reconciler.stores import open_store  # noqa: E402
-from reconciler.values import Reference  # noqa: E402
-from reconciler.workspace import StateSettings  # noqa: E402
-from tests.benchmarks.__main__ import (  # noqa: E402
-    ENVIRON,
-    WORKSPACE,
-    accounts,
-    emulator,
-    reconciler,
-)
+from reconciler.errors import ConfigError, StateError
+from reconciler.stores import open_store
+from reconciler.values import Reference
+from reconciler.workspace import StateSettings
+from tests.world import World
 
-pytest_plugins = ["store_postgres"]
-
-
-@pytest.fixture
-def server(postgres_server):
-    return postgres_server
-
-
-@pytest.fixture
-def clock(postgres_clock):
-    return postgres_clock
-
-
-@pytest.fixture
-def place(postgres_place):
-    return postgres_place
-
-
-@pytest.fixture
-def opens(opens_postgres):
-    return opens_postgres
+clock, database, opens, place = FIXTURES
 
 
 @pytest.fixture
@@ -91,10 +54,6 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, in PostgreSQL."""
-
-    def die_with_lock(self, place):
-        with child("die", place) as process:
-            process.communicate()
 
 
 # Settings
@@ -223,13 +182,13 @@ def test_newer_schema_is_refused(opens, database):
             ask()
 
 
-def test_older_database_is_refused(opens, server, database, tmp_path):
+def test_older_database_is_refused(opens, postgres_server, database, tmp_path):
     """A database that was put back from a copy is older than the mark here, and refused."""
     store = opens()
     fill(store)
     store.close()
     name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    with psycopg.connect(f"{server} dbname=postgres", autocommit=True) as admin:
+    with psycopg.connect(f"{postgres_server} dbname=postgres", autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}_old TEMPLATE {name}")
         store = opens()
         with store.lock(holder()) as writer:
@@ -251,7 +210,7 @@ def test_older_database_is_refused(opens, server, database, tmp_path):
     assert opens().identity().serial == 0
 
 
-def test_pool_of_transactions_is_refused(opens, server, database):
+def test_pool_of_transactions_is_refused(opens, postgres_server, database):
     """A proxy that hands backends out per transaction is refused, one that keeps them is not."""
     given = psycopg.conninfo.conninfo_to_dict(database)
     for shared in (True, False):
@@ -284,7 +243,7 @@ def test_intents_in_doubt_are_found_by_an_index(opens, database):
     assert "journal_in_doubt" in str(plan)
 
 
-def test_erasing_leaves_nothing_in_the_tables(opens, server, database):
+def test_erasing_leaves_nothing_in_the_tables(opens, postgres_server, database):
     """What was erased is in none of the files that hold records and journal."""
     store = opens()
     with store.lock(holder()) as writer:
@@ -311,34 +270,27 @@ def test_erasing_leaves_nothing_in_the_tables(opens, server, database):
 # The command line
 
 
-def test_same_plan_against_another_store(database, tmp_path, monkeypatch):
+def test_same_plan_against_another_store(database, tmp_path, endpoint):
     """Applied against the emulator, drift finds nothing; state moved between stores plans none."""
-    with emulator() as endpoint:
-        workspace = WORKSPACE.format(endpoint=endpoint, threads=4)
-        state = "state: {backend: postgres, url: env:STATE_URL}\n"
-        environ = {**os.environ, **ENVIRON, "STATE_URL": database}
-        environ.pop("CI", None)
+    world = World(tmp_path, endpoint)
+    world.environ["STATE_URL"] = database
 
-        def does(*words, code=0):
-            done = subprocess.run(
-                reconciler(tmp_path, *words), env=environ, capture_output=True, text=True
-            )
-            assert done.returncode == code, done.stderr
-            assert database not in done.stdout + done.stderr
-            return done.stdout
+    def does(*words):
+        ended = world.run(*words)
+        assert ended.code == 0, ended.err
+        assert database not in ended.out + ended.err
+        return ended.out
 
-        accounts(tmp_path / "accounts/all.yaml", 20)
-        (tmp_path / "reconciler.yaml").write_text(workspace + state)
-        does("apply", "--auto-approve")
-        does("drift")
+    def moves(more):
+        kept = world.write("pulled.json", does("state", "pull"))
+        world.workspace(more)
+        does("state", "push", str(kept), "--auto-approve")
         assert "No changes." in does("plan")
-        (tmp_path / "pulled.json").write_text(does("state", "pull"))
-        (tmp_path / "reconciler.yaml").write_text(workspace)
-        does("state", "push", str(tmp_path / "pulled.json"), "--auto-approve")
-        assert "No changes." in does("plan")
-        (tmp_path / "back.json").write_text(does("state", "pull"))
-        (tmp_path / "reconciler.yaml").write_text(
-            workspace + "state: {backend: postgres, url: env:STATE_URL, schema: second}\n"
-        )
-        does("state", "push", str(tmp_path / "back.json"), "--auto-approve")
-        assert "No changes." in does("plan")
+
+    world.workspace("state: {backend: postgres, url: env:STATE_URL}")
+    world.accounts("".join(f"a{n}:\n  profile: {{name: N{n}}}\n" for n in range(20)))
+    does("apply", "--auto-approve")
+    does("drift")
+    assert "No changes." in does("plan")
+    moves("")
+    moves("state: {backend: postgres, url: env:STATE_URL, schema: second}")

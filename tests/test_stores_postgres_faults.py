@@ -3,54 +3,33 @@
 import itertools
 import time
 
+import psycopg
 import pytest
+from store_conformance import holder, intent, record, run, seen, where
+from store_postgres import FIXTURES, breaking, crash
+from store_sqlite import Fault, fill
 
-psycopg = pytest.importorskip("psycopg")
-pytest.register_assert_rewrite(
-    "store_conformance",
-    "store_conformance_journal",
-    "store_conformance_lock",
-    "store_postgres",
-    "store_sqlite",
-)
+from reconciler.errors import Locked, StateError
+from reconciler.state import Settlement, Status
+from reconciler.stores import postgres_place, postgres_tables
 
-from store_conformance import holder, intent, record, run, seen, where  # noqa: E402
-from store_postgres import breaking, crash  # noqa: E402
-from store_sqlite import Fault, fill  # noqa: E402
+clock, database, opens, place = FIXTURES
 
-from reconciler.errors import Locked, StateError  # noqa: E402
-from reconciler.state import Settlement, Status  # noqa: E402
-from reconciler.stores import postgres_place  # noqa: E402
 
-pytest_plugins = ["store_postgres"]
+ENDS = [
+    pytest.param("crash", False, id="crash-before"),
+    pytest.param("crash", True, id="crash-after"),
+    pytest.param("terminate", False, id="terminate"),
+]
+"""How it ends. A backend knows of nothing between an answer and the next statement."""
 
 
 @pytest.fixture
-def server(postgres_server):
-    return postgres_server
-
-
-@pytest.fixture
-def clock(postgres_clock):
-    return postgres_clock
-
-
-@pytest.fixture
-def place(postgres_place):
-    return postgres_place
-
-
-@pytest.fixture
-def opens(opens_postgres):
-    return opens_postgres
-
-
-@pytest.fixture
-def terminate(server):
+def terminate(postgres_server):
     """End a connection's backend, and wait until it has ended."""
 
     def ended(connection):
-        with psycopg.connect(f"{server} dbname=postgres", autocommit=True) as other:
+        with psycopg.connect(f"{postgres_server} dbname=postgres", autocommit=True) as other:
             pid = connection.info.backend_pid
             other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
 
@@ -88,8 +67,7 @@ def keeps(opens, schema, clock, told):
     store.close()
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("how", ["crash", "terminate"])
+@pytest.mark.parametrize(("how", "late"), ENDS)
 def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late):
     """Whichever statement the process or its backend ends at: nothing acknowledged is lost.
 
@@ -125,8 +103,7 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
         assert "failed" not in ended, why
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("how", ["crash", "terminate"])
+@pytest.mark.parametrize(("how", "late"), ENDS)
 def test_every_statement_of_a_migration_may_be_the_last(
     opens, database, monkeypatch, terminate, how, late
 ):
@@ -170,11 +147,12 @@ def test_every_statement_of_a_migration_may_be_the_last(
     assert at > 15
 
 
-def test_reader_goes_on_after_its_backend_ended(opens, terminate):
+def test_reader_goes_on_after_its_backend_ended(opens, terminate, monkeypatch):
     """Reading goes on over a new connection, in the middle of a stream too, at the same moment."""
+    monkeypatch.setattr(postgres_tables, "_FETCH", 5)
     with opens().lock(holder()) as writer:
         writer.begin(run())
-        writer.save([record(n) for n in range(12_000)], [], "import")
+        writer.save([record(n) for n in range(12)], [], "import")
     content = seen(opens())
     for what, most in (("SELECT", 12), ("FETCH", 12)):
         for at in range(1, most):

@@ -8,25 +8,30 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
+from state_server import Fault as Refusal
+from store_conformance import Clock, holder, record, run, where
+from store_encrypted import ID, fill, found, holds, kept, key_of, keys, rekeyed, told
+from store_postgres import FIXTURES, breaking, crash
+from store_postgres import WRITES as WRITING
+from store_sqlite import WRITES, Fault, failing
 
-pytest.register_assert_rewrite(
-    "store_conformance", "store_encrypted", "store_postgres", "store_sqlite"
-)
+from reconciler.errors import StateError
+from reconciler.stores import backups
+from reconciler.stores.backups import Opens
+from reconciler.stores.keys import MAKE, NO_KEYS, read_key
+from reconciler.stores.object import ObjectRemote, objects
+from reconciler.stores.postgres import postgres_store
+from reconciler.stores.postgres_place import packaged
+from reconciler.stores.remote import RemoteStore
+from reconciler.stores.sqlite import SqliteStore
+from reconciler.stores.sqlite_migrate import APPLICATION_ID
+from reconciler.stores.sqlite_migrate import packaged as sqlite_steps
 
-from state_server import Fault as Refusal  # noqa: E402
-from store_conformance import Clock, holder, record, run, where  # noqa: E402
-from store_encrypted import ID, fill, found, holds, kept, key_of, keys, rekeyed, told  # noqa: E402
-from store_postgres import WRITES as WRITING  # noqa: E402
-from store_postgres import breaking, crash  # noqa: E402
-from store_sqlite import WRITES, Fault, failing  # noqa: E402
+pytest_plugins = ["store_encrypted"]
 
-from reconciler.errors import StateError  # noqa: E402
-from reconciler.stores import backups  # noqa: E402
-from reconciler.stores.backups import Opens  # noqa: E402
-from reconciler.stores.keys import MAKE, NO_KEYS, read_key  # noqa: E402
-
-pytest_plugins = ["store_encrypted", "store_postgres"]
+database = FIXTURES[1]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +315,7 @@ def test_a_missing_package_is_named(sqlite, monkeypatch):
     import sys
 
     fill(sqlite.opens(NO_KEYS))
-    for name in [one for one in sys.modules if one.split(".")[0] == "cryptography"]:
+    for name in {"cryptography", *(one for one in sys.modules if one[:13] == "cryptography.")}:
         monkeypatch.setitem(sys.modules, name, None)
     assert key_of(sqlite, keys("", "one")) == ""
     with pytest.raises(Exception, match="package") as refused:
@@ -359,25 +364,134 @@ def test_a_document_does_not_name_one_with_what_was_erased(http):
 
 # Schema versions
 
+RELEASES = sorted(Path(__file__).with_name("golden").glob("released/*"))
+
+
+@pytest.fixture(params=RELEASES, ids=lambda path: path.name)
+def release(request):
+    """What a release left behind."""
+    return request.param
+
+
+def workspace_of(release):
+    return json.loads((release / "snapshot.json").read_text("utf-8"))["workspace"]
+
+
+def test_a_released_file_is_migrated(release, tmp_path, clock):
+    """A file of a release is read as it is, and brought up to date at the first lock.
+
+    A process that ends at any statement on the way leaves it whole.
+    """
+    place, name = tmp_path / "state.db", workspace_of(release)
+
+    def opens(with_=NO_KEYS, **how):
+        return closing(SqliteStore(place, name, keys=with_, clock=clock, **how))
+
+    for at in itertools.count(1):
+        for path in tmp_path.glob("state.db*"):
+            path.unlink()
+        with closing(sqlite3.connect(place)) as connection:
+            connection.executescript((release / "state.sql").read_text("utf-8"))
+        place.chmod(0o600)
+        with opens() as store:
+            content = told(store)
+        connect, done = failing(at, Fault(), (*WRITES, "PRAGMA user_version ="))
+        with (
+            suppress(Fault),
+            opens(connect=connect) as store,
+            store.lock(holder(host="elsewhere")),
+        ):
+            pass
+        with opens() as store:
+            assert told(store) == content
+        if len(done) < at:
+            break
+    assert at > 5
+    with opens(keys().also_clear()) as store:
+        store.refresh()
+        rekeyed(store)
+    with opens(keys()) as store:
+        store.chain()
+        assert told(store) == content
+
+
+def test_a_released_schema_is_migrated(release, database, tmp_path, clock):
+    """Tables of a release are read as they are, and brought up to date at the first lock.
+
+    A process that ends at any statement on the way leaves them whole.
+    """
+
+    def opens(with_=NO_KEYS, **how):
+        how = {"clock": clock, "sleep": lambda _: None, **how}
+        name = workspace_of(release)
+        return closing(postgres_store(database, "reconciler", tmp_path, name, keys=with_, **how))
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute((release / "postgres.sql").read_bytes())
+        with opens() as store:
+            content = told(store)
+        for at in itertools.count(1):
+            connect, done = breaking(at, crash, what=("BEGIN", "SELECT pg_adv", "--", *WRITING))
+            with suppress(Fault), opens(connect=connect) as store, store.lock(holder()):
+                pass
+            clock.now += 61
+            with opens() as store:
+                assert told(store) == content
+            if len(done) < at:
+                break
+        found = connection.execute("SELECT max(version) FROM reconciler.schema_version")
+        assert found.fetchone() == (len(packaged()),)
+    assert at > 5
+    with opens(keys().also_clear()) as store:
+        rekeyed(store)
+    with opens(keys()) as store:
+        store.chain()
+        assert told(store) == content
+
+
 STATES = Path(__file__).with_name("states")
 
 
-def golden_rows(name="state-v1"):
-    """Return what an earlier version kept: what it tells, and its rows by table."""
-    shape = json.loads((STATES / f"{name}.json").read_text("utf-8"))
+def test_what_was_encrypted_once_is_read(sqlite, tmp_path):
+    """Rows, document, steps and backup that the first version encrypted are read for ever."""
+    shape = json.loads((STATES / "encrypted-v2.json").read_text("utf-8"))
+    sqlite.place.parent.mkdir()
+    with closing(sqlite3.connect(sqlite.place, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for step in sqlite_steps()[:2]:
+            connection.executescript(step)
+        connection.execute("PRAGMA user_version = 2")
+        for table, rows in shape["tables"].items():
+            for row in rows:
+                names = {**({"one": 1} if table in ("meta", "lock") else {}), **row}
+                cells = [
+                    bytes.fromhex(cell["hex"]) if isinstance(cell, dict) else cell
+                    for cell in names.values()
+                ]
+                marks = ",".join("?" * len(cells))
+                connection.execute(
+                    f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", cells
+                )
+    sqlite.place.chmod(0o600)
+    store = sqlite.opens(keys())
+    assert shape_of(store) == shape["told"]
+    store.chain()
+    found = backups.snapshot(shape["snapshot"].encode(), "x", keys())
+    assert list(found.everything()) == list(store.everything())
 
-    def cell(value):
-        return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
-
-    tables = {
-        table: [{name: cell(value) for name, value in row.items()} for row in rows]
-        for table, rows in shape["tables"].items()
-    }
-    return shape["told"], tables
+    place = tmp_path / "objects"
+    (place / "steps").mkdir(mode=0o700, parents=True)
+    place.chmod(0o700)
+    (place / "state.json").write_text(shape["document"])
+    for name, step in shape["steps"].items():
+        (place / "steps" / name).write_text(step)
+    made = ObjectRemote("x", objects(place.as_uri()), clock=Clock())
+    store = RemoteStore(made, tmp_path, "ws", keys=keys())
+    assert shape_of(store) == shape["told of the document"]
 
 
 def shape_of(store):
-    """Return what a store tells, as the golden files have it."""
+    """Return what a store tells, as the kept files have it."""
     who = store.identity()
     return {
         "identity": [who.workspace, who.lineage, who.serial, who.chain],
@@ -385,13 +499,8 @@ def shape_of(store):
         "records": [{**one.to_json(), "token_key": one.token_key} for one in store.everything()],
         "unresolved": [
             [
-                one.id,
-                one.run,
-                one.address,
-                dict(one.action),
-                one.known_absent,
-                str(one.status),
-                one.at,
+                *(one.id, one.run, one.address, dict(one.action), one.known_absent),
+                *(str(one.status), one.at),
             ]
             for one in store.unresolved()
         ],
@@ -404,126 +513,3 @@ def shape_of(store):
             for one in store.history()
         ],
     }
-
-
-def as_made(place: Path, name="state-v1", version=1) -> None:
-    """Make a file as an earlier schema had it."""
-    from reconciler.stores.sqlite_migrate import APPLICATION_ID, packaged
-
-    place.parent.mkdir(exist_ok=True)
-    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        for step in packaged()[:version]:
-            connection.executescript(step)
-        connection.execute(f"PRAGMA user_version = {version}")
-        for table, rows in golden_rows(name)[1].items():
-            for row in rows:
-                names = {**({"one": 1} if table in ("meta", "lock") else {}), **row}
-                marks = ",".join("?" * len(names))
-                connection.execute(
-                    f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [*names.values()]
-                )
-    place.chmod(0o600)
-
-
-def test_the_first_schema_of_sqlite_is_read_and_migrated(sqlite):
-    """A file of the first schema is read as it is, and brought up to date at the first lock.
-
-    A process that ends at any statement on the way leaves it whole.
-    """
-    for at in itertools.count(1):
-        for path in sqlite.place.parent.glob("state.db*"):
-            path.unlink()
-        as_made(sqlite.place)
-        with closing(sqlite.opens(NO_KEYS)) as store:
-            assert shape_of(store) == golden_rows()[0]
-        connect, done = failing(at, Fault(), (*WRITES, "PRAGMA user_version ="))
-        with (
-            suppress(Fault),
-            closing(sqlite.opens(NO_KEYS, connect=connect)) as store,
-            store.lock(holder(host="elsewhere")),
-        ):
-            pass
-        with closing(sqlite.opens(NO_KEYS)) as store:
-            assert shape_of(store) == golden_rows()[0]
-        if len(done) < at:
-            break
-    assert at > 5
-    with closing(sqlite3.connect(sqlite.place)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
-    rekeyed(sqlite.opens(keys().also_clear()))
-    store = sqlite.opens(keys())
-    store.chain()
-    assert shape_of(store)["records"] == golden_rows()[0]["records"]
-
-
-def test_the_first_schema_of_postgres_is_migrated(postgres, database):
-    """Tables of the first schema are refused to readers, and brought up to date at the first lock.
-
-    A process that ends at any statement on the way leaves them whole.
-    """
-    import psycopg
-
-    from reconciler.stores.postgres_place import packaged
-
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA reconciler; SET search_path = reconciler")
-        connection.execute(packaged()[0])
-        connection.execute("INSERT INTO schema_version (version) VALUES (1)")
-        tables = golden_rows()[1]
-        for table in ("meta", "lock", "runs", "accounts", "serials", "journal"):
-            for row in tables[table]:
-                names = {"workspace": "ws", **row}
-                marks = ",".join(["%s"] * len(names))
-                connection.execute(
-                    f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [*names.values()]
-                )
-        assert postgres.opens(NO_KEYS).held() is None
-        with pytest.raises(StateError, match="schema version 1"):
-            postgres.opens(NO_KEYS).identity()
-        for at in itertools.count(1):
-            connect, _ = breaking(at, crash)
-            store = postgres.opens(NO_KEYS, connect=connect, sleep=lambda _: None)
-            with suppress(Fault), store.lock(holder(host="elsewhere", pid=1)):
-                pass
-            store.close()
-            (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-            if version == 2:
-                break
-    assert at > 5
-    store = postgres.opens(NO_KEYS)
-    assert shape_of(store) == golden_rows()[0]
-    store.chain()
-
-
-def laid_out(tmp_path, shape, with_=NO_KEYS):
-    """Put a document and its steps in a folder; return a store on it."""
-    from reconciler.stores.object import ObjectRemote, objects
-    from reconciler.stores.remote import RemoteStore
-
-    place = tmp_path / "objects"
-    (place / "steps").mkdir(mode=0o700, parents=True)
-    place.chmod(0o700)
-    (place / "state.json").write_text(shape["document"])
-    for name, step in shape["steps"].items():
-        (place / "steps" / name).write_text(step)
-    made = ObjectRemote("x", objects(place.as_uri()), clock=Clock())
-    return RemoteStore(made, tmp_path, "ws", keys=with_)
-
-
-def test_the_first_document_is_read(tmp_path):
-    """A document of the first layout is read as it is."""
-    shape = json.loads((STATES / "document-v1.json").read_text("utf-8"))
-    assert shape_of(laid_out(tmp_path, shape)) == shape["told"]
-
-
-def test_what_was_encrypted_once_is_read(sqlite, tmp_path):
-    """Rows, document, steps and backup that the first version encrypted are read for ever."""
-    shape = json.loads((STATES / "encrypted-v2.json").read_text("utf-8"))
-    as_made(sqlite.place, "encrypted-v2", 2)
-    store = sqlite.opens(keys())
-    assert shape_of(store) == shape["told"]
-    store.chain()
-    assert shape_of(laid_out(tmp_path, shape, keys())) == shape["told of the document"]
-    found = backups.snapshot(shape["snapshot"].encode(), "x", keys())
-    assert list(found.everything()) == list(store.everything())

@@ -8,12 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-pytest.register_assert_rewrite(
-    "store_conformance", "store_conformance_journal", "store_conformance_lock", "store_sqlite"
-)
-
-from store_conformance import (  # noqa: E402
+from store_conformance import (
     StoreConformance,
     holder,
     record,
@@ -21,13 +16,13 @@ from store_conformance import (  # noqa: E402
     seen,
     where,
 )
-from store_conformance_journal import JournalConformance  # noqa: E402
-from store_conformance_lock import LockConformance  # noqa: E402
-from store_sqlite import child, fill  # noqa: E402
+from store_conformance_journal import JournalConformance
+from store_conformance_lock import LockConformance
+from store_sqlite import fill
 
-from reconciler.errors import StateError  # noqa: E402
-from reconciler.stores import open_store  # noqa: E402
-from reconciler.workspace import StateSettings  # noqa: E402
+from reconciler.errors import StateError
+from reconciler.stores import open_store
+from reconciler.workspace import StateSettings
 
 pytest_plugins = ["store_sqlite"]
 
@@ -42,10 +37,6 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, in SQLite."""
-
-    def die_with_lock(self, place):
-        with child("die", place) as process:
-            process.communicate()
 
 
 # Files and folders

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,11 @@ from reconciler.conversation import (
     Verdict,
 )
 from reconciler.diagnostics import error
-from reconciler.emulator import Settings, running
 from reconciler.errors import SecretError
 from reconciler.providers import commsease, yunxin
 from reconciler.secrets import Resolver
 from reconciler.values import Reference
+from tests.forks import until
 from tests.world import WORKSPACE, World
 
 BOT = """
@@ -70,10 +69,9 @@ class Classic(Both):
 
 
 @pytest.fixture(params=[Both, Classic], ids=["yunxin", "commsease"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Both]:
+def world(request: pytest.FixtureRequest, tmp_path: Path, endpoint: str) -> Both:
     """A workspace in an empty folder whose provider is an unthrottled emulator."""
-    with running(Settings(rate=0)) as endpoint:
-        yield request.param(tmp_path, endpoint)
+    return request.param(tmp_path, endpoint)
 
 
 def test_a_new_account_brings_its_token(world: Both) -> None:
@@ -160,10 +158,8 @@ def test_a_registration_settled_by_a_later_run_claims_no_token(world: Both) -> N
     world.accounts(BOT)
     world.faults({"match": {"api": "create"}, "fault": "hang", "executed": True, "seconds": 30})
     process = world.start("apply", "--auto-approve")
-    while not world.calls("create"):
-        pass
+    until(lambda: world.calls("create"))
     process.kill()
-    process.communicate()
 
     planned = world.run("plan", "--json").json
     ended = world.run("apply", "--auto-approve")

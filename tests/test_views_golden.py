@@ -7,7 +7,7 @@ from golden_plans import FOLDER, views
 
 from reconciler.views.words import harmless
 
-NAMES = sorted(path.name for path in FOLDER.iterdir())
+NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from core_accounts import TOKEN, account, planned, record
 from core_store import Memory
 
 from reconciler.accounts import MISSING, Observed
-from reconciler.changes import Create, Kind, Reason
+from reconciler.changes import Create, Kind, Override, Reason
 from reconciler.diagnostics import warning
 from reconciler.drift import drift
 from reconciler.events import (
@@ -147,7 +147,8 @@ def test_a_lock_has_the_documented_shape():
 
 def test_history_has_the_documented_shape():
     """A line of history names the run that did it."""
-    run = Run("r-1", "apply", "t0", "ann", "sha256:ab", {"ci": "gitlab"})
+    over = Override("r1", "she asked", "ann", "sha256:cd")
+    run = Run("r-1", "apply", "t0", "ann", "sha256:ab", {"ci": "gitlab"}, (over,))
     entry = Entry("t1", run, "cn/bot", {"action": "block"}, Status.CONFIRMED, "200", "ok")
     assert json.entry(entry) == {
         "at": "t1",
@@ -167,6 +168,9 @@ def test_history_has_the_documented_shape():
             "operator": "ann",
             "fingerprint": "sha256:ab",
             "context": {"ci": "gitlab"},
+            "overrides": [
+                {"rule": "r1", "reason": "she asked", "by": "ann", "rule_digest": "sha256:cd"}
+            ],
         },
     }
 

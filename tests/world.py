@@ -6,12 +6,16 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from reconciler import transport
+from reconciler.cli import run
+from tests.forks import Child, forking
 
 WORKSPACE = """\
 version: 1
@@ -87,34 +91,25 @@ class World:
         self.write(f"accounts/{name}.yaml", f"accounts:\n{body}")
 
     def run(self, *words: str, stdin: str | None = None) -> Result:
-        """Run a command in this process, as the entry point would."""
-        from reconciler.cli import run
-
+        """Run a command in this process, as the entry point would, but trying again soon."""
         out, err = io.StringIO(), io.StringIO()
-        before, sys.stdin = sys.stdin, io.StringIO(stdin or "")
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = run(["--chdir", str(self.root), *words], self.environ)
-        finally:
-            sys.stdin = before
+        with (
+            patch.object(sys, "stdin", io.StringIO(stdin or "")),
+            patch.object(transport, "_BACKOFF", 0.01),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run(["--chdir", str(self.root), *words], self.environ)
         return Result(int(code), out.getvalue(), err.getvalue())
 
-    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
-        """Start a command as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "reconciler", "--chdir", str(self.root), *words],
-            env=self.environ,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **more,
-        )
+    def start(self, *words: str, **how: Any) -> Child:
+        """Start a command as a process of its own, bent as `fork_server.py` knows how."""
+        return forking().start(["--chdir", str(self.root), *words], self.environ, **how)
 
     def process(self, *words: str) -> Result:
         """Run a command as a process of its own to its end."""
-        process = self.start(*words)
-        out, err = process.communicate(timeout=60)
-        return Result(process.returncode, out, err)
+        child = self.start(*words)
+        return Result(child.wait(), child.out, child.err)
 
     def control(self, path: str, body: Any = None, method: str = "GET") -> Any:
         """Ask or tell the emulator."""

@@ -10,10 +10,11 @@ from dataclasses import replace
 from reconciler.accounts import split
 from reconciler.apply import apply
 from reconciler.carry import Link
-from reconciler.changes import Plan, calls_vendor
+from reconciler.changes import Override, Plan, calls_vendor
 from reconciler.cli.console import Console
 from reconciler.cli.formats import show_plan
 from reconciler.cli.interrupt import interruptible
+from reconciler.cli.overrides import overrides
 from reconciler.cli.plan import judge, make, refused
 from reconciler.cli.progress import Reporter
 from reconciler.cli.session import Session, allowed, monotonic, new_id, now, seconds
@@ -59,14 +60,23 @@ def run(arguments: Namespace, console: Console) -> int:
             "apply asks before it changes anything, and there is no terminal to ask at",
             hint="pass --auto-approve, or a saved plan",
         )
+    if arguments.override and saved is None and not arguments.expect:
+        raise UsageError.of(
+            "blank-override",
+            "without a saved plan --override would be a blank cheque for whatever is planned now",
+            hint="give it to the plan that you review (plan --out FILE --override RULE=REASON), "
+            "or name that plan: --expect FINGERPRINT",
+        )
     reporter = Reporter(console, json=arguments.format == "json")
     with Session(arguments, console) as session:
+        given = overrides(arguments.override, session)
         patience = seconds(arguments.lock_timeout)
         session.refuse_ephemeral()
         if patience and (held := session.store.held()):
             reporter.tell(Waiting(held))
         with session.lock("apply", patience) as writer:
-            return _Applying(session, arguments, console, reporter, writer, allow).run(saved)
+            applying = _Applying(session, arguments, console, reporter, writer, allow, given)
+            return applying.run(saved)
 
 
 def _refuse_unmerged(environ: Mapping[str, str]) -> None:
@@ -92,9 +102,11 @@ class _Applying:
         reporter: Reporter,
         writer: Writer,
         allow: dict[str, int],
+        overrides: tuple[Override, ...] = (),
     ) -> None:
         self.session, self.arguments, self.console = session, arguments, console
-        self.reporter, self.writer, self.allow = reporter, writer, allow
+        self.reporter, self.writer = reporter, writer
+        self.allow, self.overrides = allow, overrides
         self.stop = threading.Event()
         self.kept = False
 
@@ -104,7 +116,10 @@ class _Applying:
             check(saved, self.session.store, self.session.workspace.name, to_text(now()))
         settled = self._settle()
         planned = saved or make(self.session, self.arguments, self.session.store)
-        planned = replace(planned, allow={**planned.allow, **self.allow})
+        given = {one.rule: one for one in (*planned.overrides, *self.overrides)}
+        planned = replace(
+            planned, allow={**planned.allow, **self.allow}, overrides=tuple(given.values())
+        )
         expected = self.arguments.expect
         if expected and expected != planned.fingerprint:
             raise Stale.of(
@@ -128,8 +143,10 @@ class _Applying:
         return self._carry_out(planned)
 
     def _judge(self, planned: Plan, *, told: bool) -> None:
-        judged = judge(self.session, planned, self.session.store, planned.allow)
+        planned, judged = judge(self.session, planned, self.session.store)
         findings: tuple[Diagnostic, ...] = (*self.session.warnings, *judged.findings)
+        if self.reporter.json or not told:
+            findings += judged.overridden
         if self.reporter.json:
             self.reporter.begin(planned)
             for finding in findings:
@@ -180,6 +197,7 @@ class _Applying:
         apps = self.session.same_apps(self.session.store, asking)
         self._keep()
         run = self.session.run("apply", planned.fingerprint)
+        run = replace(run, overrides=planned.overrides)
         self.writer.begin(run)
         if apps:
             self.writer.bind(apps)

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
 _CODES = "exit codes: 0 done · 1 error · 64 wrong usage"
+_WRITES = "exit codes: 0 done · 1 error · 5 locked · 64 wrong usage"
 _FORMATS = ("text", "json")
 _DRIFT_FILES = ("baseline", "write_baseline", "metrics_file")
 _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
 _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
+_VALUED = ("--chdir", "--log-level")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
     *("force-unlock", "state rm", "state mv", "state push", "state restore", "state rekey"),
@@ -42,7 +44,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     `RECONCILER_CLI_ARGS` and `RECONCILER_CLI_ARGS_<command>` come first, so what is typed wins.
     """
     words = list(argv)
-    command = next((number for number, word in enumerate(words) if word in _COMMANDS), None)
+    command = _command(words)
     chosen = ""
     if command is not None:
         chosen = words[command]
@@ -55,6 +57,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _command(words: Sequence[str]) -> int | None:
+    """Return where the command stands; a folder may be called like one, as in `--chdir test`."""
+    for number, word in enumerate(words):
+        if word in _COMMANDS and (not number or words[number - 1] not in _VALUED):
+            return number
+    return None
 
 
 def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
@@ -72,8 +82,13 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
         raise UsageError.of("usage", f"RECONCILER_CLI_ARGS: {problem}") from None
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """Return the parser; only the chosen command gets its options, as building costs start-up."""
+def whole() -> argparse.ArgumentParser:
+    """Return the parser with the options of every command, for a manual and for completions."""
+    return _parser(*_COMMANDS)
+
+
+def _parser(*chosen: str) -> argparse.ArgumentParser:
+    """Return the parser; only chosen commands get their options, as building costs start-up."""
     parser = _Parser(
         prog="reconciler",
         formatter_class=_layout,
@@ -100,7 +115,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
             epilog=f"example: reconciler {example}\n{codes}",
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))
-        if name == chosen:
+        if name in chosen:
             add(one)
     return parser
 
@@ -129,6 +144,27 @@ def _reviews(parser: argparse.ArgumentParser) -> None:
 
 def _providers(parser: argparse.ArgumentParser) -> None:
     _formats(parser, (*_FORMATS, "markdown"))
+
+
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        metavar="VENDOR",
+        dest="vendors",
+        action="append",
+        default=[],
+        help="yunxin (default), commsease or tencent; may be repeated, or a list apart by commas",
+    )
+
+
+def _fmt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="files or folders; without any, the workspace"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 2 where fmt would"
+    )
+    parser.add_argument("--diff", action="store_true", help="change nothing; show what fmt would")
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +214,16 @@ def _allow(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _override(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--override",
+        metavar="RULE=REASON",
+        action="append",
+        default=[],
+        help="do not let this rule refuse this plan, and record why; may be repeated",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -191,6 +237,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
+    _override(parser)
     _reviews(parser)
 
 
@@ -208,6 +255,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
+    _override(parser)
     _lock_timeout(parser)
     _json(parser)
 
@@ -239,44 +287,117 @@ def _refresh(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("addresses", metavar="ADDR", nargs="+", help="provider/account-id")
+    add = parser.add_argument
+    add("addresses", metavar="ADDR", nargs="*", help="provider/account-id")
+    add("--from", metavar="FILE", dest="list", help="a list: .txt, .csv or .jsonl")
+    add("--write", metavar="FILE", help="write their YAML into this file, or add it there")
+    add(
+        "--policy",
+        choices=("adopt", "must-match"),
+        default="adopt",
+        help="of what the YAML declares record what is there (adopt, the default), or only "
+        "accounts that are as it says (must-match)",
+    )
     _lock_timeout(parser)
+
+
+def _part(
+    parts: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    purpose: str,
+    example: str,
+    codes: str = _CODES,
+) -> argparse.ArgumentParser:
+    """Add a part of a command, such as `state mv`, and return its parser."""
+    epilog = f"example: reconciler {example}\n{codes}"
+    return parts.add_parser(
+        name, help=purpose, description=purpose, formatter_class=_layout, epilog=epilog
+    )
+
+
+def _pull(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="change the files; else only show it")
+    _targets(parser)
 
 
 def _state(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
 
-    def part(name: str, purpose: str) -> argparse.ArgumentParser:
-        return parts.add_parser(name, help=purpose, description=purpose)
+    def part(name: str, purpose: str, example: str, codes: str = _CODES) -> argparse.ArgumentParser:
+        return _part(parts, name, purpose, f"state {name} {example}".rstrip(), codes)
 
-    _json(part("list", "every recorded account"))
-    show = part("show", "one recorded account")
-    show.add_argument("address", metavar="ADDR")
+    _json(part("list", "every recorded account", ""))
+    show = part("show", "one recorded account", "cn-prod/support-bot")
+    show.add_argument("address", metavar="ADDR", help="provider/account-id")
     _json(show)
-    drop = part("rm", "stop recording accounts; the vendor is not touched")
-    drop.add_argument("addresses", metavar="ADDR", nargs="+")
-    move = part("mv", "move an account, or every account of a provider, to another address")
-    move.add_argument("old", metavar="A")
-    move.add_argument("new", metavar="B")
-    push = part("push", "replace the recorded accounts by a newer snapshot of the same state")
-    restore = part("restore", "go back to a snapshot or backup; the serial goes on rising")
+    drop = part(
+        "rm", "stop recording accounts; the vendor is not touched", "cn-prod/support-bot", _WRITES
+    )
+    drop.add_argument("addresses", metavar="ADDR", nargs="+", help="provider/account-id")
+    move = part(
+        "mv",
+        "move an account, or every account of a provider, to another address",
+        "cn-prod/support-bot cn-prod/help-bot",
+        _WRITES,
+    )
+    move.add_argument("old", metavar="A", help="provider/account-id, or a provider")
+    move.add_argument("new", metavar="B", help="the same kind of name")
+    push = part(
+        "push",
+        "replace the recorded accounts by a newer snapshot of the same state",
+        "snapshot.json",
+        _WRITES,
+    )
+    restore = part(
+        "restore",
+        "go back to a snapshot or backup; the serial goes on rising",
+        "snapshot.json",
+        _WRITES,
+    )
     for one in (push, restore):
-        one.add_argument("snapshot", metavar="FILE")
-    part("backup", "write a snapshot into .reconciler/backups")
-    rekey = part("rekey", "encrypt anew: state, history and backups, under the key named first")
+        one.add_argument("snapshot", metavar="FILE", help="what `state pull` or a backup wrote")
+    part("backup", "write a snapshot into .reconciler/backups", "")
+    rekey = part(
+        "rekey",
+        "encrypt anew: state, history and backups, under the key named first",
+        "",
+        _WRITES,
+    )
     for one in (drop, move, push, restore, rekey):
         _approve(one)
         _lock_timeout(one)
-    pull = part("pull", "print the whole state as a snapshot")
+    pull = part("pull", "print the whole state as a snapshot", "--redact")
     pull.add_argument("--redact", action="store_true", help="leave personal fields out")
-    _json(part("verify", "read all that is recorded and check every seal and the chain"))
-    history = part("history", "what was done, by whom and why, oldest first")
-    history.add_argument("address", metavar="ADDR", nargs="?")
+    _json(part("verify", "read all that is recorded and check every seal and the chain", ""))
+    history = part("history", "what was done, by whom and why, oldest first", "cn-prod/support-bot")
+    history.add_argument("address", metavar="ADDR", nargs="?", help="of this account only")
     history.add_argument("--since", metavar="TIME", help="only from this moment on")
     history.add_argument(
         "--action", metavar="KIND", choices=_DEEDS, help="only this kind of action (block)"
     )
     _json(history)
+
+
+def _expire(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--before",
+        metavar="TIME",
+        default="24h",
+        help="how far ahead to look: 24h (default), 7d, or a moment",
+    )
+    _targets(parser)
+    parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
+    _formats(parser, (*_FORMATS, "markdown"))
+
+
+def _test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="scenario files, or folders of them; tests/**/*.test.yaml if none is named",
+    )
+    _formats(parser, (*_FORMATS, "junit", "github"))
 
 
 def _erase(parser: argparse.ArgumentParser) -> None:
@@ -287,7 +408,7 @@ def _erase(parser: argparse.ArgumentParser) -> None:
 
 def _lock(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    _json(parts.add_parser("status", help="who holds the lock", description="who holds the lock"))
+    _json(_part(parts, "status", "who holds the lock", "lock status"))
 
 
 def _force_unlock(parser: argparse.ArgumentParser) -> None:
@@ -329,15 +450,19 @@ def _nothing(_parser: argparse.ArgumentParser) -> None:
 
 
 _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "init": _nothing,
+    "init": _init,
     "validate": _validate,
+    "fmt": _fmt,
     "plan": _plan,
     "show": _show,
     "apply": _apply,
     "drift": _drift,
     "refresh": _refresh,
     "import": _import,
+    "pull": _pull,
     "state": _state,
+    "test": _test,
+    "expire": _expire,
     "erase": _erase,
     "lock": _lock,
     "force-unlock": _force_unlock,
@@ -354,40 +479,74 @@ _APPLIED = (
 )
 
 _TEXTS = {
-    "init": ("write a commented workspace into this folder", "--chdir my-im init", _CODES),
-    "validate": ("check every file, offline, and list all findings", "validate --json", _CODES),
+    "init": (
+        "write a commented workspace into this folder",
+        "--chdir my-im init --from yunxin,tencent",
+        _CODES,
+    ),
+    "validate": (
+        "check every file, offline, and list all findings",
+        "validate --json",
+        "exit codes: 0 valid · 1 not valid · 4 no account, or none for a glob · 64 wrong usage",
+    ),
+    "fmt": (
+        "lay account files and reconciler.yaml out in the one way, comments kept",
+        "fmt --check",
+        "exit codes: 0 done · 1 a file does not read · 2 not laid out (--check) · 64 wrong usage",
+    ),
     "plan": (
         "show what apply would do, offline unless --refresh",
         "plan --out plan.json",
         "exit codes: 0 done · 1 error · 2 changes (--detailed-exitcode) · 4 refused by a "
-        "limit or rule",
+        "limit or rule\n            6 another app (--refresh) · 64 wrong usage",
     ),
     "show": (
         "show a saved plan, also a stale one, or the recorded state",
         "show plan.json",
-        _CODES,
+        "exit codes: 0 done · 1 error · 6 not a plan as it was written · 64 wrong usage",
     ),
     "apply": ("carry out a plan", "apply plan.json", _APPLIED),
     "drift": (
         "compare what the vendors hold with what is recorded; changes nothing",
         "drift",
-        "exit codes: 0 no drift · 1 error · 2 drift",
+        "exit codes: 0 no drift · 1 error · 2 drift · 6 another app · 64 wrong usage",
     ),
-    "refresh": ("accept what the vendors hold now into recorded state", "refresh", _CODES),
+    "refresh": (
+        "accept what the vendors hold now into recorded state",
+        "refresh",
+        "exit codes: 0 done · 1 error · 5 locked · 6 another app · 64 wrong usage",
+    ),
     "import": (
-        "record accounts that exist at a vendor; changes nothing there",
-        "import cn-prod/support-bot",
-        _CODES,
+        "record accounts that exist at a vendor and write their YAML; changes nothing there",
+        "import --from ids.txt --write accounts/app.yaml",
+        "exit codes: 0 done · 1 error · 3 some accounts were not recorded · 5 locked\n"
+        "            64 wrong usage · 130 interrupted; the same command goes on",
+    ),
+    "pull": (
+        "turn recorded drift into edits of the YAML, comments kept; shows them unless --write",
+        "pull --write",
+        "exit codes: 0 done, or nothing to do · 1 nothing could be pulled · 3 some was left, as "
+        "told\n            64 wrong usage",
     ),
     "state": (
         "look at recorded state and its history, and mend it",
-        "state show cn-prod/a",
-        _CODES,
+        "state show cn-prod/support-bot",
+        _WRITES,
+    ),
+    "test": (
+        "play your own scenarios against vendors in memory; no secret, no network, no state",
+        "test tests/bans.test.yaml",
+        "exit codes: 0 all as expected · 1 not so, or a file cannot be read · 64 wrong usage",
+    ),
+    "expire": (
+        "list bans that end soon, or have ended and are not lifted; offline",
+        "expire --before 7d",
+        "exit codes: 0 done, whether or not there are any · 1 error · 64 wrong usage",
     ),
     "erase": (
         "take a person's data out of records, backups and history; the vendor is not touched",
-        "erase cn-prod/a",
-        _CODES,
+        "erase cn-prod/support-bot",
+        _WRITES,
     ),
     "lock": ("show the state lock", "lock status", _CODES),
     "force-unlock": (

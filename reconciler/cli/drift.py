@@ -12,6 +12,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_drift
 from reconciler.cli.heartbeat import tell, tell_failure, webhooks, write_metrics
 from reconciler.cli.session import Session, ahead, monotonic, now
+from reconciler.cli.targets import check
 from reconciler.drift import MISSING, Accepted, Clues, Drift, drift, mute
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.exits import Exit
@@ -31,6 +32,7 @@ def run(arguments: Namespace, console: Console) -> int:
     require(arguments.format)
     with Session(arguments, console) as session:
         targets = session.targets(arguments.target)
+        check(targets, session.store)
         hooks = webhooks(session, arguments)
         baseline = _baseline(arguments.baseline)
         began = monotonic()

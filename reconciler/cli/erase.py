@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
+from reconciler.cli.targets import meant
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
 from reconciler.errors import ReconcilerError, StateError, UsageError
@@ -74,7 +75,7 @@ def _known(session: Session, where: Address) -> None:
     raise StateError.of(
         "not-recorded",
         f"{where} is not recorded, and history does not tell of it",
-        hint="see: reconciler state list",
+        hint=meant(where, (one for one, _ in session.store.index()), "see: reconciler state list"),
     )
 
 
@@ -106,6 +107,7 @@ def _beyond(session: Session) -> Iterator[str]:
     yield "  plan files, pulled snapshots, reports and CI logs that were kept elsewhere"
     yield f"  {BEYOND[session.workspace.state.backend]}"
     yield "  the account's id, labels, ban flag, ticket, token reference, times and operators"
+    yield "  the reasons for which rules were overridden"
     yield (
         "  guesses: who holds the state can try values against a digest, some 25 a second; a "
         "birthday or a gender is soon found so"

@@ -93,12 +93,15 @@ def webhooks(session: Session, arguments: Namespace) -> tuple[Webhook, ...]:
 
 
 def _send(session: Session, hook: Webhook, text: str, beat: Heartbeat, found: Drift | None) -> None:
-    from reconciler.transport.notify import notify
+    from reconciler.transport.notify import notify, signed
 
     try:
         url = session.resolver.resolve(hook.url)
-        told = canonical(body(text, beat, hook.format, url, found))
-        wrong = notify(url, told, session.resolver.redactor)
+        told = body(text, beat, hook.format, url, found)
+        if hook.secret:
+            secret = session.resolver.resolve(hook.secret)
+            url, told = signed(url, told, hook.format, secret, beat.stamp)
+        wrong = notify(url, canonical(told), session.resolver.redactor)
     except ReconcilerError as problem:
         wrong = problem.told
     if wrong:

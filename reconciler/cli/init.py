@@ -1,70 +1,122 @@
-"""init: a commented workspace in an empty folder, which validates as it stands."""
+"""init: a commented workspace for one vendor or several, which validates and plans as it stands."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from reconciler.cli.console import Console
-from reconciler.errors import ConfigError
+from reconciler.errors import UsageError
 from reconciler.exits import Exit
 
 _SCHEMAS = ".reconciler/schemas"
 
-_WORKSPACE = f"""\
-# yaml-language-server: $schema={_SCHEMAS}/workspace.schema.json
-version: 1
-workspace: my-im                  # a name for this set of accounts
 
-# One entry per vendor app. Its name is the first half of every address (cn-prod/support-bot).
-providers:
+class _Vendor(NamedTuple):
+    """What is written for one vendor: a provider's name, its entry, and the secrets it names."""
+
+    name: str
+    entry: str
+    secrets: tuple[str, ...]
+
+
+_VENDORS = {
+    "yunxin": _Vendor(
+        "cn-prod",
+        """\
   cn-prod:
-    type: yunxin
-    region: china                 # or, for a private deployment or the emulator:
+    type: yunxin  # NetEase Yunxin, IM server API v2
+    region: china  # or singapore; for a private deployment or the emulator instead:
     # endpoint: http://127.0.0.1:8900
-    credentials:                  # references, never secrets: env:NAME, file:PATH
-      app_key: env:YUNXIN_APP_KEY
-      app_secret: env:YUNXIN_APP_SECRET
+    credentials: {app_key: env:YUNXIN_APP_KEY, app_secret: env:YUNXIN_APP_SECRET}
+""",
+        ("YUNXIN_APP_KEY", "YUNXIN_APP_SECRET"),
+    ),
+    "commsease": _Vendor(
+        "sg-prod",
+        """\
+  sg-prod:
+    type: commsease  # CommsEase, the classic server API v1
+    region: singapore  # or china; for a private deployment or the emulator instead:
+    # endpoint: http://127.0.0.1:8900/nimserver
+    credentials: {app_key: env:COMMSEASE_APP_KEY, app_secret: env:COMMSEASE_APP_SECRET}
+""",
+        ("COMMSEASE_APP_KEY", "COMMSEASE_APP_SECRET"),
+    ),
+    "tencent": _Vendor(
+        "sg-chat",
+        """\
+  sg-chat:
+    type: tencent  # Tencent Cloud Chat
+    region: singapore  # or china, seoul, tokyo, frankfurt, silicon-valley, jakarta
+    # endpoint: http://127.0.0.1:8900  # the emulator, instead of a region
+    credentials:
+      sdk_app_id: env:TENCENT_SDK_APP_ID
+      admin: administrator
+      secret_key: env:TENCENT_SECRET_KEY
+    # Registered in the console, this lets bans be read back:
+    # blocked_tag: Tag_Profile_Custom_Blocked
+""",
+        ("TENCENT_SDK_APP_ID", "TENCENT_SECRET_KEY"),
+    ),
+}
 
-# Where the accounts are written.
+_MODELINES = """\
+# yaml-language-server: $schema={schema}
+# $schema: {schema}
+"""
+
+_WORKSPACE = """\
+version: 1
+workspace: my-im  # a name for this set of accounts
+
+# One entry per vendor app. Its name is the first half of every address ({name}/support-bot).
+# Secrets are references, never values: env:NAME, file:PATH, cmd:["program","argument"].
+providers:
+{entries}
+# Where the accounts are written. A glob may set defaults for all accounts of its files.
 accounts:
   - accounts/**/*.yaml
+# - {{files: moderation/*.yaml, adopt: true, defaults: {{labels: {{team: moderation}}}}}}
+
+# A ban list that moderators keep in a spreadsheet, saved as CSV: id, reason, until, ticket.
+# accounts_from:
+#   - {{bans: moderation/bans.csv, provider: {name}}}
+
+# The reasons that bans may have, and how long such a ban may last.
+# ban_reasons:
+#   spam: {{max: 90d}}
+#   fraud: {{}}
 
 # What account files may refer to, for example in `token: {{from: env:IM_TOKEN_SUPPORT}}`.
-# secrets:
-#   allow: ["env:IM_TOKEN_*"]
+# secrets: {{allow: ["env:IM_TOKEN_*"]}}
 
 # An account that leaves the YAML is forgotten (never deleted, never blocked). Or: block, error.
 on_absent: forget
 
 # How much one plan may do to recorded accounts before somebody has to say the exact number.
 limits:
-  block:   {{count: 20, percent: 10}}
+  block: {{count: 20, percent: 10}}
   unblock: {{count: 20, percent: 10}}
-  forget:  {{count: 20, percent: 10}}
-  update:  {{percent: 30, above: 10}}
+  forget: {{count: 20, percent: 10}}
+  update: {{percent: 30, above: 10}}
 """
 
-_ACCOUNTS = f"""\
-# yaml-language-server: $schema=../{_SCHEMAS}/accounts.schema.json
+_ACCOUNTS = """\
 #
 # Every account is written beneath its id. Only what is written is managed. For example:
 #
 # accounts:
 #   support-bot:
-#     profile:
-#       name: Support
-#       avatar: https://cdn.example.com/bot.png
-#     labels:
-#       team: support
+#     profile: {{name: Support, avatar: https://cdn.example.com/bot.png}}
+#     labels: {{team: support}}
 #   spammer-77:
-#     adopt: true                 # the app's own server registered it
-#     banned:
-#       reason: spam
-#       ticket: TS-1042
-#       until: 2027-01-31T00:00:00Z
+#     adopt: true  # the app's own server registered it
+#     banned: {{reason: spam, ticket: TS-1042, until: 2027-01-31T00:00:00Z}}
 
-accounts: {{}}
+{defaults}accounts: {{}}
 """
 
 _IGNORE = f"""\
@@ -73,41 +125,126 @@ _IGNORE = f"""\
 *.plan.json
 """
 
+_SETTINGS = f"""\
+{{
+  "yaml.schemas": {{
+    "{_SCHEMAS}/workspace.schema.json": "reconciler.yaml",
+    "{_SCHEMAS}/accounts.schema.json": ["accounts/**/*.yaml", "accounts/**/*.yml"],
+    "{_SCHEMAS}/scenario.schema.json": "tests/**/*.test.yaml"
+  }},
+  "json.schemas": [
+    {{"fileMatch": ["accounts/**/*.json"], "url": "./{_SCHEMAS}/accounts.schema.json"}}
+  ]
+}}
+"""
+
+_EXTENSIONS = """\
+{"recommendations": ["redhat.vscode-yaml"]}
+"""
+
 
 def run(arguments: Namespace, console: Console) -> int:
-    """Write the files; refuse to overwrite any of them."""
+    """Write what is missing; a file that is there stays as it is."""
     from reconciler.config import schema_text
-    from reconciler.files import OWN, private_folder
 
     root = Path(arguments.chdir)
+    vendors = [_VENDORS[name] for name in _chosen(arguments.vendors)]
     files = {
-        "reconciler.yaml": _WORKSPACE,
-        "accounts/example.yaml": _ACCOUNTS,
+        "reconciler.yaml": _workspace(vendors),
+        "accounts/example.yaml": _accounts(vendors),
         ".gitignore": _IGNORE,
+        ".vscode/settings.json": _SETTINGS,
+        ".vscode/extensions.json": _EXTENSIONS,
         **{
             f"{_SCHEMAS}/{name}.schema.json": schema_text(name)
-            for name in ("workspace", "accounts")
+            for name in ("workspace", "accounts", "scenario")
         },
     }
-    kept = [name for name in ("reconciler.yaml", "accounts/example.yaml") if (root / name).exists()]
+    kept = (root / "reconciler.yaml").exists()
     if kept:
-        raise ConfigError.of(
-            "exists",
-            f"{kept[0]} exists already and was left as it is",
-            hint="init is for a new folder: reconciler --chdir NEW init",
-        )
+        # Whoever has a workspace has accounts of their own.
+        del files["accounts/example.yaml"]
     for name, text in files.items():
-        path = root / name
-        if name == ".gitignore" and path.exists():
-            console.say(f"kept {name}; make sure that it ignores .reconciler/state.db")
-            continue
-        if name.startswith(OWN):
-            private_folder(path.parent)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        console.print(f"wrote {name}")
-    console.print(
-        "Next: set the provider and its credentials in reconciler.yaml, write an account,"
-        " then run: reconciler plan"
-    )
+        console.print(f"wrote {name}" if _write(root / name, text) else _left(root, name, text))
+    console.lines(_add(vendors) if kept and arguments.vendors else _next(vendors, kept=kept))
     return Exit.DONE
+
+
+def _chosen(written: Iterable[str]) -> list[str]:
+    """Return the vendors that were asked for, each once. Raises UsageError."""
+    names = [name.strip() for text in written for name in text.split(",")] or ["yunxin"]
+    for name in names:
+        if name not in _VENDORS:
+            from reconciler.config.close import close
+
+            raise UsageError.of(
+                "unknown-vendor",
+                f"--from: there is no vendor {name[:80]!r}",
+                hint=close(name, _VENDORS),
+            )
+    return list(dict.fromkeys(names))
+
+
+def _workspace(vendors: Iterable[_Vendor]) -> str:
+    vendors = tuple(vendors)
+    schema = f"{_SCHEMAS}/workspace.schema.json"
+    entries = "".join(one.entry for one in vendors)
+    return _MODELINES.format(schema=schema) + _WORKSPACE.format(
+        entries=entries, name=vendors[0].name
+    )
+
+
+def _accounts(vendors: Iterable[_Vendor]) -> str:
+    names = [one.name for one in vendors]
+    defaults = ""
+    if len(names) > 1:
+        defaults = (
+            "# Every account of this file is one in each of these apps, unless it names its own.\n"
+            f"defaults:\n  provider: [{', '.join(names)}]\n"
+        )
+    schema = f"../{_SCHEMAS}/accounts.schema.json"
+    return _MODELINES.format(schema=schema) + _ACCOUNTS.format(defaults=defaults)
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a file that is not there yet; tell whether it was written."""
+    from reconciler.files import OWN, private_folder
+
+    if OWN in path.parts:
+        private_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _left(root: Path, name: str, text: str) -> str:
+    """Say that a file is there already, and what to look after in it."""
+    if name == ".gitignore":
+        return f"kept {name}; make sure that it ignores .reconciler/state.db"
+    if name == ".vscode/settings.json":
+        return f"kept {name}; `yaml.schemas` there tells the editor what the files may hold"
+    if name.startswith(_SCHEMAS) and (root / name).read_text(encoding="utf-8") != text:
+        return f"kept {name}, which is of another version; to have it anew, remove it and run init"
+    return f"kept {name}"
+
+
+def _add(vendors: Iterable[_Vendor]) -> Iterator[str]:
+    yield "reconciler.yaml is there already. What --from would write stands beneath providers: like"
+    for one in vendors:
+        yield one.entry.rstrip("\n")
+
+
+def _next(vendors: Iterable[_Vendor], *, kept: bool) -> Iterator[str]:
+    if kept:
+        yield "Next: reconciler validate"
+        return
+    names = [name for one in vendors for name in one.secrets]
+    yield "Next:"
+    yield "  1. name the workspace and its providers in reconciler.yaml"
+    yield "  2. write an account into accounts/example.yaml, then: reconciler validate"
+    yield "  3. reconciler plan   (needs no credentials)"
+    yield f"  4. set {', '.join(names)}, then: reconciler apply"

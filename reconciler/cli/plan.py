@@ -13,8 +13,10 @@ from reconciler.accounts import Address, Observed
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
+from reconciler.cli.overrides import overrides
 from reconciler.cli.session import Session, allowed
-from reconciler.diagnostics import has_errors
+from reconciler.cli.targets import check, noted
+from reconciler.diagnostics import Severity, has_errors
 from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
@@ -38,16 +40,19 @@ def run(arguments: Namespace, console: Console) -> int:
             hint="a snapshot is planned against as it is",
         )
     with Session(arguments, console) as session:
+        given = overrides(arguments.override, session)
         recorded = _recorded(session, arguments)
         observed = _observed(session, arguments) if arguments.refresh else None
         planned = make(session, arguments, recorded, observed=observed)
-        planned = replace(planned, allow=allow)
-        judged = judge(session, planned, recorded, allow)
+        planned = replace(planned, allow=allow, overrides=given)
+        planned, judged = judge(session, planned, recorded)
         told = replace(judged, findings=(*session.warnings, *judged.findings))
         labels = _labels(planned, recorded) if arguments.format == "html" else {}
         show_plan(planned, told, arguments.format, console, arguments, labels)
         console.findings(session.warnings)
         console.findings(judged.findings)
+        # The text of a plan leaves to this what refuses it.
+        console.findings(one for one in planned.diagnostics if one.severity is Severity.ERROR)
         if arguments.out:
             from reconciler.planfile import encode
 
@@ -70,12 +75,22 @@ def make(
     question = session.question(
         arguments, observed=observed, uncompared=PERSONAL if redacted else ()
     )
-    return plan(session.desired(), recorded, question)
+    if not question.targets:
+        return plan(session.desired(), recorded, question)
+    written: list[Address] = []
+    planned = plan(noted(session.desired(), written), recorded, question)
+    check(question.targets, recorded, written)
+    return planned
 
 
-def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str, int]) -> Judgement:
-    """Judge the plan by the workspace's limits and rules."""
-    return guard(planned, recorded, session.workspace.limits, session.workspace.rules, allow)
+def judge(session: Session, planned: Plan, recorded: Reader) -> tuple[Plan, Judgement]:
+    """Judge the plan by the workspace's limits and rules; it tells itself what is overridden."""
+    rules, limits = session.workspace.rules, session.workspace.limits
+    judged = guard(planned, recorded, limits, rules, planned.allow)
+    if judged.overridden:
+        told = dict.fromkeys((*planned.diagnostics, *judged.overridden))
+        planned = replace(planned, diagnostics=tuple(told))
+    return planned, judged
 
 
 def refused(planned: Plan, judged: Judgement) -> bool:

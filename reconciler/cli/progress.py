@@ -25,6 +25,47 @@ SPOKEN = 50
 """Actions up to which each one is told; beyond it only those that went wrong."""
 
 
+class Pace:
+    """How far a long piece of work is: a bar on a terminal, else a line every few seconds."""
+
+    def __init__(self, console: Console, title: str, total: int, noun: str) -> None:
+        self.console, self.total, self.noun = console, total, noun
+        self._began = self._said = time.monotonic()
+        self._bar: Any = None
+        if total > SPOKEN and console.err.isatty() and not console.environ.get("CI"):
+            self._bar = _bar()
+            self._bar.start()
+            self._task = self._bar.add_task(title, total=total, failed=0)
+
+    def tell(self, done: int, failed: int, *, line: bool = True) -> None:
+        """Show how much is done, and how much failed; `line` False where one was just said."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, failed=failed)
+            return
+        moment = time.monotonic()
+        if not line or moment - self._said < EVERY:
+            return
+        self._said = moment
+        rate = done / max(moment - self._began, 1e-9)
+        left = (self.total - done) / max(rate, 1e-9)
+        self.console.say(
+            f"  {done:,} of {number(self.total, self.noun)}, {rate:.0f}/s, {left:.0f} s left, "
+            f"{failed:,} failed"
+        )
+
+    def say(self, line: str) -> None:
+        """Say a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.console.print(self.console.clean(line))
+        else:
+            self.console.say(line)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
 class Reporter:
     """Tells events as they come; the last line is for the summary."""
 
@@ -34,9 +75,7 @@ class Reporter:
         self._total = self._ended = self._failed = 0
         self._skipped: Counter[str] = Counter()
         self._splits: list[Split] = []
-        self._began = self._said = time.monotonic()
-        self._bar: Any = None
-        self._task: Any = None
+        self._pace: Pace | None = None
 
     def begin(self, planned: Plan) -> None:
         """Announce version and plan on the stream."""
@@ -47,11 +86,8 @@ class Reporter:
     def start(self, planned: Plan) -> None:
         """Begin to count."""
         self._total = len(planned.actions)
-        self._began = self._said = time.monotonic()
-        if not self.json and self._total > SPOKEN and self._terminal:
-            self._bar = _bar()
-            self._bar.start()
-            self._task = self._bar.add_task("apply", total=self._total, failed=0)
+        if not self.json:
+            self._pace = Pace(self.console, "apply", self._total, "action")
 
     def tell(self, happened: Event) -> None:
         """Tell one event."""
@@ -68,29 +104,24 @@ class Reporter:
         if isinstance(happened, Split):
             self._splits.append(happened)
             return
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._ended, failed=self._failed)
         quiet = self._total > SPOKEN and (
             isinstance(happened, Skipped)
             or (isinstance(happened, Completed) and not happened.waiting)
         )
         if quiet and isinstance(happened, Skipped):
             self._skipped[happened.because] += 1
-        if isinstance(happened, Summary) or quiet:
-            self._pulse()
+        silent = isinstance(happened, Summary) or quiet
+        if self._pace:
+            self._pace.tell(self._ended, self._failed, line=silent)
+        if silent or (line := text.event(happened, self.console.paint)) is None:
             return
-        line = text.event(happened, self.console.paint)
-        if line is None:
-            return
-        if self._bar is not None:
-            self._bar.console.print(self.console.clean(line))
-        else:
-            self.console.say(line)
+        say = self._pace.say if self._pace else self.console.say
+        say(line)
 
     def end(self, summary: Summary, *, quiet: bool = False) -> None:
         """Say how it ended; `quiet` where the plan has said already that there is nothing."""
-        if self._bar is not None:
-            self._bar.stop()
+        if self._pace:
+            self._pace.end()
         for because, count in self._skipped.items():
             self.console.say(f"  {number(count, 'action')} skipped: {visible(because)}")
         for one in self._splits[:SPOKEN]:
@@ -103,23 +134,6 @@ class Reporter:
             self._line(shapes.event(summary), line)
         elif not quiet:
             self.console.print(line)
-
-    @property
-    def _terminal(self) -> bool:
-        return self.console.err.isatty() and not self.console.environ.get("CI")
-
-    def _pulse(self) -> None:
-        """Say every few seconds how far it is, where nobody sees a bar."""
-        moment = time.monotonic()
-        if self._bar is not None or moment - self._said < EVERY:
-            return
-        self._said = moment
-        rate = self._ended / max(moment - self._began, 1e-9)
-        left = (self._total - self._ended) / max(rate, 1e-9)
-        self.console.say(
-            f"  {self._ended:,} of {self._total:,} actions, {rate:.0f}/s, "
-            f"{left:.0f} s left, {self._failed} failed"
-        )
 
     def _line(self, shape: dict[str, Any], message: str) -> None:
         self.console.json({**shape, "at": to_text(now()), "message": message})

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
+from reconciler.cli.targets import check
 from reconciler.exits import Exit
 from reconciler.refresh import accept, read
 from reconciler.views.words import number
@@ -15,6 +16,7 @@ def run(arguments: Namespace, console: Console) -> int:
     """Read every recorded account and record what was seen."""
     with Session(arguments, console) as session:
         targets = session.targets(arguments.target)
+        check(targets, session.store)
         with session.lock("refresh", seconds(arguments.lock_timeout)) as writer:
             links = session.readers(targets)
             # Listed first: what is read is written while the reading goes on.

@@ -10,7 +10,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.erase import BEYOND, old_copies
 from reconciler.cli.session import Session, seconds
 from reconciler.diagnostics import Diagnostic, error
-from reconciler.errors import ReconcilerError, StateError, UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
 from reconciler.stores import backups
@@ -27,12 +27,6 @@ def rekey(session: Session, arguments: Namespace, console: Console) -> int:
     session.refuse_ephemeral()
     store = session.opened(session.keys.also_clear())
     before, after = store.identity(), session.keys.first
-    if not after and session.workspace.state.encryption is None and not before.key:
-        raise StateError.of(
-            "no-key",
-            "the state is not encrypted, and reconciler.yaml names no key for it",
-            hint="write state: {encryption: {key: env:NAME}} and run it again",
-        )
     question = f"Rewrite state, history and backups to be {_under(after)}?"
     if not arguments.auto_approve and not console.confirm(question):
         raise UsageError.of("declined", "nothing was done")
@@ -69,7 +63,9 @@ def _done(lineage: str, before: str, after: str) -> str:
     if not lineage:
         return f"Nothing is recorded yet; what is will be {_under(after)}."
     if before == after:
-        return f"State and history are {_under(after)} already."
+        said = f"State and history are {_under(after)} already."
+        how = "to encrypt them, write state: {encryption: {key: env:NAME}} in reconciler.yaml"
+        return said if after else f"{said[:-1]}; {how}."
     return f"Rewrote state and history: now {_under(after)}, before {_under(before)}."
 
 

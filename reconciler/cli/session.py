@@ -24,7 +24,7 @@ from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, StateError, UsageError
 from reconciler.files import OWN
-from reconciler.state import Holder, Record, Run, Store, Writer
+from reconciler.state import Holder, Record, Rewriter, Run, Store
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace
 
@@ -124,11 +124,14 @@ class Session:
 
         return Opens(self.workspace.name, self.keys)
 
-    def desired(self) -> Iterator[Account]:
-        """Yield the desired accounts; warnings gather in `warnings`."""
+    def desired(self, moment: datetime | None = None) -> Iterator[Account]:
+        """Yield the desired accounts; warnings gather in `warnings`.
+
+        With a `moment` they are validated, at that moment.
+        """
         from reconciler.config import desired
 
-        return desired(self.workspace, self.capabilities, self.warnings)
+        return desired(self.workspace, self.capabilities, self.warnings, moment)
 
     @cached_property
     def resolver(self) -> Resolver:
@@ -142,7 +145,8 @@ class Session:
             if isinstance(value, Reference)
         ]
         reserved += self.workspace.state.secrets
-        reserved += [webhook.url for webhook in self.workspace.notify]
+        hooks = self.workspace.notify
+        reserved += [text for hook in hooks for text in (hook.url, hook.secret) if text]
         resolver = Resolver(
             self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
         )
@@ -188,6 +192,7 @@ class Session:
             on_absent=self.workspace.on_absent,
             keyed=self._keyed(),
             targets=self.targets(arguments.target),
+            reasons=self.workspace.ban_reasons,
             **more,
         )
 
@@ -288,7 +293,7 @@ class Session:
 
     def lock(
         self, operation: str, patience: float = 0.0, store: Store | None = None
-    ) -> AbstractContextManager[Writer]:
+    ) -> AbstractContextManager[Rewriter]:
         """Return the lock for a command that writes; `patience` is in seconds.
 
         Raises StateError where what it writes would be thrown away with the machine.
@@ -367,13 +372,13 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
 
 
-def ahead(text: str) -> datetime:
-    """Read a moment, or how far ahead one is: `30d`, `12h`."""
+def ahead(text: str, since: datetime | None = None) -> datetime:
+    """Read a moment, or how far ahead one is, of now or of `since`: `30d`, `12h`."""
     found = re.fullmatch(r"(\d{1,4})(d|h)", text)
     try:
         if found is None:
             return to_moment(text)
-        return now() + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
+        return (since or now()) + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
     except ValueError:
         raise UsageError.of(
             "bad-time", f"{text!r} is not a time like 30d or 2027-01-31T00:00:00Z"

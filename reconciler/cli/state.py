@@ -13,6 +13,7 @@ from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
 from reconciler.cli.plan import snapshot_file
 from reconciler.cli.session import Session, moment, now, seconds
+from reconciler.cli.targets import meant
 from reconciler.errors import StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
@@ -75,13 +76,11 @@ def _show(session: Session, arguments: Namespace, console: Console) -> int:
 def _one(session: Session, where: Address) -> Record:
     for record in session.store.records([where]):
         return record
-    from difflib import get_close_matches
-
-    near = get_close_matches(where, [address for address, _ in session.store.index()], 1)
+    known = (address for address, _ in session.store.index())
     raise StateError.of(
         "not-recorded",
         f"{where} is not recorded",
-        hint=f"did you mean {near[0]}?" if near else "see: reconciler state list",
+        hint=meant(where, known, "see: reconciler state list"),
     )
 
 
@@ -277,7 +276,9 @@ def _history(session: Session, arguments: Namespace, console: Console) -> int:
     where = session.address(arguments.address) if arguments.address else None
     since = to_text(moment(arguments.since, "--since")) if arguments.since else ""
     runs: set[str] = set()
+    known = where is None
     for entry in session.store.history(where):
+        known = True
         line = shapes.entry(entry)
         if entry.at < since or arguments.action not in (None, line["kind"]):
             continue
@@ -288,6 +289,8 @@ def _history(session: Session, arguments: Namespace, console: Console) -> int:
             runs.add(entry.run.id)
             console.lines(run_lines(entry.run))
         console.print(f"  {text.entry(entry)}")
+    if where and not known:
+        _one(session, where)
     return Exit.DONE
 
 

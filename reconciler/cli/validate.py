@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reconciler import __version__
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
-from reconciler.cli.session import Session
+from reconciler.cli.session import Session, now
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.errors import ConfigError, Refused
 from reconciler.exits import Exit
@@ -21,7 +21,7 @@ def run(arguments: Namespace, console: Console) -> int:
     code, accounts = Exit.DONE, 0
     with Session(arguments, console) as session:
         try:
-            for _ in session.desired():
+            for _ in session.desired(now()):
                 accounts += 1
         except (ConfigError, Refused) as problem:
             findings, code = problem.diagnostics, problem.exit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,17 +29,21 @@ def load(root: Path, *, capabilities: Callable[[str], Capabilities | None]) -> W
 
 
 def desired(
-    workspace: Workspace, capabilities: Mapping[str, Capabilities], warnings: list[Diagnostic]
+    workspace: Workspace,
+    capabilities: Mapping[str, Capabilities],
+    warnings: list[Diagnostic],
+    moment: datetime | None = None,
 ) -> Desired:
     """Stream the desired accounts, one per account and provider, in the order of the files.
 
     `capabilities` is keyed by provider name. What only warns is appended to `warnings`. When
     exhausted, raises ConfigError with the findings of all files, or Refused for a glob that
-    matches nothing.
+    matches nothing. A `moment` is given by who validates: bans are judged from it on. A plan judges
+    them itself, as it knows which ones are new.
     """
     from reconciler.config.stream import desired as _desired
 
-    return _desired(workspace, capabilities, warnings)
+    return _desired(workspace, capabilities, warnings, moment)
 
 
 def schema_names() -> tuple[str, ...]:

@@ -9,13 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.capabilities import Capabilities
-from reconciler.config.judge import close
+from reconciler.config.close import close
 from reconciler.config.references import is_reference, reference
 from reconciler.config.scalars import Wrong
 from reconciler.values import Reference
 from reconciler.workspace import App
 
-TYPES = ("yunxin", "commsease", "tencent")
 OPTIONS = ("blocked_tag",)
 _TAG = re.compile(r"Tag_Profile_Custom_[A-Za-z]{1,8}")
 
@@ -29,20 +28,14 @@ def app(
     capabilities: Callable[[str], Capabilities | None],
     tell: Tell,
 ) -> App | None:
-    """Return the vendor app, None where its type is unknown; tells what is wrong with it."""
+    """Return the vendor app; tells what is wrong with it.
+
+    None where it has no type that is known: the schema tells that.
+    """
     path = ("providers", name)
     kind = written.get("type")
-    if not isinstance(kind, str):
-        return None
-    vendor = capabilities(kind)
-    if vendor is None:
-        known = [one for one in TYPES if capabilities(one)]
-        tell(
-            (*path, "type"),
-            "unknown-type",
-            f"There is no vendor {kind[:80]!r}.",
-            close(kind, known),
-        )
+    vendor = capabilities(kind) if isinstance(kind, str) else None
+    if vendor is None or not isinstance(kind, str):
         return None
     tag = written.get("blocked_tag")
     if isinstance(tag, str) and not _TAG.fullmatch(tag):

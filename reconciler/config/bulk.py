@@ -23,11 +23,13 @@ from yaml.events import (
 
 from reconciler.accounts import Account
 from reconciler.config import text
-from reconciler.config.careful import MOST, Careful
+from reconciler.config.ban_list import BanList
+from reconciler.config.careful import Careful
 from reconciler.config.events import Reader, Stop
 from reconciler.config.json_lines import quick
 from reconciler.config.quick import Doubt, doubt
 from reconciler.config.rows import account, csv_file
+from reconciler.config.told import MOST
 from reconciler.diagnostics import Diagnostic, Source, error
 
 LARGEST: Final = 32 << 20
@@ -213,4 +215,5 @@ READERS: Final[dict[str, Callable[[Careful, BinaryIO], Iterator[Account]]]] = {
     ".json": json_file,
     ".jsonl": jsonl_file,
     ".csv": csv_file,
+    "bans": lambda careful, stream: csv_file(careful, stream, BanList()),
 }

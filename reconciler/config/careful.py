@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO, Final
 
@@ -11,26 +11,17 @@ from yaml.events import MappingStartEvent
 
 from reconciler.accounts import Account
 from reconciler.config import text
-from reconciler.config.events import (
-    Built,
-    Node,
-    Reader,
-    Stop,
-    Suspects,
-    begin,
-)
+from reconciler.config.built import Built
+from reconciler.config.defaults import Layer, beneath, layers, located, over
+from reconciler.config.events import Node, Reader, Stop, Suspects, begin
+from reconciler.config.files import Found
 from reconciler.config.judge import Bench, Judge
 from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.quick import Doubt
 from reconciler.config.report import Path, Raw, Report
 from reconciler.config.schema import faults, typed
+from reconciler.config.told import KEPT, MOST
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
-
-MOST: Final = 200
-"""Findings that are kept of one file; reading stops when there are so many errors."""
-
-KEPT: Final = 10_000
-"""Findings that are kept of one file, so that memory stays bounded."""
 
 HEAD: Final = 1 << 20
 
@@ -79,13 +70,16 @@ def misplaced(found: Suspects, file: str) -> Iterator[Diagnostic]:
 class Careful:
     """The careful reading of one file; `findings` holds its errors, `warnings` the rest."""
 
-    def __init__(self, judge: Judge, file: str, *, adopt: bool) -> None:
-        self.judge, self.file, self.adopt = judge, file, adopt
+    def __init__(self, judge: Judge, found: Found) -> None:
+        self.judge, self.file = judge, found.file
         self.findings: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
         self.told: set[tuple[Any, ...]] = set()
-        self.defaults = Built({}, {}, {})
-        self.bench: Bench = judge.within(file, {}, adopt=adopt)
+        self.named_at = found.globs[-1].source if found.globs else None
+        """Where the workspace file names this file, as far as that is known."""
+        self.under = beneath(found.globs)
+        self.layers = layers(found.globs)
+        self.bench: Bench = judge.within(found.file, self.under)
 
     def yaml(self, stream: BinaryIO) -> Iterator[Account]:
         """Yield the accounts of a YAML file as they are found good."""
@@ -147,8 +141,8 @@ class Careful:
         wrong = self._shape({"defaults": built.value}, 1, built, at)
         if isinstance(built.value, dict):
             self.judge.fit(built.value, self._report(wrong, built, at))
-            self.defaults = built
-            self.bench = self.judge.within(self.file, built.value, adopt=self.adopt)
+            self.layers = (Layer(self.file, built), *self.layers)
+            self.bench = self.judge.within(self.file, over(self.under, built.value))
 
     def account(self, key: str, at: tuple[int, int], reader: Reader, node: Node) -> list[Account]:
         """Return the desired accounts of one written account; appends what is wrong with it."""
@@ -165,15 +159,15 @@ class Careful:
         built: Built | None,
     ) -> list[Account]:
         """Return the desired accounts of one that has no errors. Raises Doubt."""
-        noted: list[tuple[tuple[int, int], str, str, str, Severity]] = []
+        noted: list[tuple[Source, str, str, str, Severity]] = []
 
         def report(
             path: Path, id: str, summary: str, hint: str = "", severity: Severity = Severity.ERROR
         ) -> None:
             if severity is Severity.ERROR or (path and built is None):
                 raise Doubt
-            place = self._where(path, id, built, at) if built else at
-            noted.append((place, id, summary, hint, severity))
+            where = self._where(path, id, built, at) if built else Source(self.file, *at)
+            noted.append((where, id, summary, hint, severity))
 
         if not isinstance(raw, dict):
             raise Doubt
@@ -182,17 +176,21 @@ class Careful:
             self.tell(*one)
         return made
 
-    def judged(self, key: str, at: tuple[int, int], built: Built) -> list[Account]:
+    def judged(
+        self, key: str, at: tuple[int, int], built: Built, told: Sequence[Path] = ()
+    ) -> list[Account]:
         """Return the desired accounts of one built account; appends what is wrong with it.
 
-        An account with errors comes without a document, only to find its address again.
+        What is wrong with the fields at `told` was told already. An account with errors comes
+        without a document, only to find its address again.
         """
         raw = built.value
         try:
-            return self._quickly(key, raw, at, built)
+            if not told:
+                return self._quickly(key, raw, at, built)
         except Doubt:
             pass
-        wrong = self._shape({"accounts": {key: raw}}, 2, built, at)
+        wrong = self._shape({"accounts": {key: raw}}, 2, built, at, told)
         if not isinstance(raw, dict):
             return []
 
@@ -217,45 +215,48 @@ class Careful:
 
         return report
 
-    def _where(self, path: Path, id: str, built: Built, at: tuple[int, int]) -> tuple[int, int]:
+    def _where(self, path: Path, id: str, built: Built, at: tuple[int, int]) -> Source:
         """Return the place of a field: in the account, or in the defaults it comes from."""
-        if not path:
-            return at
-        if path in built.keys or path in built.values:
-            return built.place(path, id) or at
-        if path in self.defaults.keys or path in self.defaults.values:
-            return self.defaults.place(path, id) or at
-        return (built.place(path) if path[0] in built.value else self.defaults.place(path)) or at
+        found = located(path, id, (Layer(self.file, built), *self.layers)) if path else None
+        return found or Source(self.file, *at)
 
-    def _shape(self, value: Raw, skip: int, built: Built, at: tuple[int, int]) -> list[Path]:
-        """Append what the schema does not allow; return the paths."""
-        wrong = []
+    def _shape(
+        self,
+        value: Raw,
+        skip: int,
+        built: Built,
+        at: tuple[int, int],
+        told: Sequence[Path] = (),
+    ) -> list[Path]:
+        """Append what the schema does not allow; return the paths, with those of `told`."""
+        wrong = [*told]
         for path, id, summary, hint in faults(typed(value, "accounts"), "accounts"):
             inner = path[skip:]
-            place = built.place(inner, id) if inner else at
-            self.tell(place or at, id, summary, hint, Severity.ERROR)
+            if inner in told:
+                continue
+            where = built.place(inner, id) if inner else at
+            self.tell(where or at, id, summary, hint, Severity.ERROR)
             wrong.append(inner)
         return wrong
 
     def tell(
         self,
-        place: tuple[int, int],
+        where: Source | tuple[int, int] | None,
         id: str,
         summary: str,
         hint: str,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Append a finding at line and column, once."""
-        told = (place, id, summary)
+        """Append a finding at a place, or at line and column of this file, once."""
+        source = where if isinstance(where, Source) else Source(self.file, *(where or ()))
+        told = (source, id, summary)
         if told not in self.told:
             if len(self.told) < KEPT:
                 self.told.add(told)
             takes = self.findings if severity is Severity.ERROR else self.warnings
             if len(takes) > KEPT:
                 return
-            takes.append(
-                Diagnostic(severity, id, summary, hint=hint, source=Source(self.file, *place))
-            )
+            takes.append(Diagnostic(severity, id, summary, hint=hint, source=source))
 
 
 def _mentioned(stream: BinaryIO, word: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from yaml.events import (
     AliasEvent,
@@ -20,6 +20,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from reconciler.config.built import Built, Place
 from reconciler.config.quick import Doubt
 from reconciler.config.scalars import Quoted
 from reconciler.config.text import HIDDEN, MARK, named
@@ -31,16 +32,12 @@ EXPANDED: Final = 10_000
 NODES: Final = 20_000
 """Parts of one account or setting that are read; its places need far more memory than its text."""
 
-KEYED: Final = frozenset({"unknown-key", "unsupported-field", "bad-key", "duplicate-key"})
-"""Kinds of finding that are about a key, not about its value."""
-
 _UNTAG = "remove it; types come from the field"
 
 Node: TypeAlias = list[Event]
 """The events of one value, aliases already replaced by what they stand for."""
 
 Get: TypeAlias = Callable[[], Event]
-Place: TypeAlias = tuple[int, int]
 
 
 class Stop(Exception):
@@ -72,25 +69,6 @@ class Suspects:
     def left(self) -> Iterator[tuple[int, int, str]]:
         """Yield line, column and character of what no text cleared."""
         return (one for at, one in enumerate(self.found) if at not in self._cleared)
-
-
-class Built(NamedTuple):
-    """A value with the places of its keys and values, by path; lines and columns from 1."""
-
-    value: Any
-    keys: dict[tuple[Any, ...], tuple[int, int]]
-    values: dict[tuple[Any, ...], tuple[int, int]]
-
-    def place(self, path: tuple[Any, ...], id: str = "") -> tuple[int, int] | None:
-        """Return the place of the value at a path, or of the nearest one around it.
-
-        A finding of a kind that is about keys (`id`) is placed at the key.
-        """
-        while path not in self.values:
-            if not path:
-                return None
-            path = path[:-1]
-        return self.keys.get(path, self.values[path]) if id in KEYED else self.values[path]
 
 
 class Reader:

@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple
 
 from reconciler.diagnostics import Diagnostic, Source, error
-from reconciler.workspace import Workspace
+from reconciler.workspace import Glob, Workspace
 
 LARGEST: Final = 256 << 20
 """Bytes of the largest file that is read: some 800,000 accounts; memory does not follow it."""
@@ -28,10 +29,15 @@ class Unreadable(Exception):
 
 
 class Found(NamedTuple):
-    """An account file: its path beneath the workspace, and whether its accounts are adopted."""
+    """An account file: its path beneath the workspace, and the globs that match it, in order."""
 
     file: str
-    adopt: bool
+    globs: tuple[Glob, ...]
+
+    @property
+    def bans(self) -> bool:
+        """Whether the file is a sheet of bans."""
+        return any(glob.bans for glob in self.globs)
 
 
 def leaves(pattern: str) -> bool:
@@ -44,32 +50,84 @@ def find(workspace: Workspace) -> tuple[list[Found], list[Diagnostic], list[Diag
     """Return the account files by path, findings about them, and findings of empty globs."""
     root = Path(workspace.root)
     real = root.resolve()
-    found: dict[str, bool] = {}
+    found: dict[str, list[Glob]] = {}
     findings: list[Diagnostic] = []
     empty: list[Diagnostic] = []
-    for pattern in workspace.accounts:
-        adopt = pattern in workspace.adopts
+    for glob in workspace.accounts:
         matched = False
-        for file in _match(root, pattern):
+        for file in sorted(_match(root, glob.pattern)):
             matched = True
-            if file in found:
-                found[file] = found[file] or adopt
-                continue
-            if wrong := _unfit(root, real, file):
+            if file not in found and (wrong := _unfit(root, real, file)):
                 findings.append(wrong)
-            found[file] = adopt
-        if not matched:
+            found.setdefault(file, []).append(glob)
+        if not matched and glob.needed:
             empty.append(
                 error(
                     "empty-glob",
-                    f"No account file matches {pattern}.",
-                    hint="correct the glob, or remove it from accounts",
-                    source=Source(WORKSPACE),
+                    f"No account file matches {glob.pattern}.",
+                    hint=f"correct the glob, or remove it from {_section(glob)}",
+                    source=glob.source or Source(WORKSPACE),
                 )
             )
     unfit = {finding.source.file for finding in findings if finding.source}
-    files = [Found(file, found[file]) for file in sorted(found) if file not in unfit]
+    files = []
+    for one in (Found(file, tuple(found[file])) for file in sorted(found) if file not in unfit):
+        if wrong := _unclear(one):
+            findings.append(wrong)
+        else:
+            files.append(one)
     return files, findings, empty
+
+
+def _unclear(found: Found) -> Diagnostic | None:
+    """Return the finding about a sheet that is none, or is read as account file as well."""
+    sheets = [glob for glob in found.globs if glob.bans]
+    if sheets and len(sheets) < len(found.globs):
+        return error(
+            "two-readers",
+            f"Both accounts and accounts_from match {found.file}.",
+            hint="write the globs so that only one of them matches it",
+            source=sheets[-1].source,
+        )
+    if sheets and PurePosixPath(found.file).suffix != ".csv":
+        return error(
+            "file-kind",
+            "A sheet of bans is a .csv file.",
+            hint="save the sheet as CSV, or name the file in accounts",
+            source=Source(found.file),
+        )
+    return None
+
+
+def _section(glob: Glob) -> str:
+    return "accounts_from" if glob.bans else "accounts"
+
+
+def would_find(workspace: Workspace, file: str) -> Found | None:
+    """Return how a file of this name would be found, None if no glob matches it."""
+    path = PurePosixPath(file)
+    globs = tuple(
+        glob for glob in workspace.accounts if _matches(path, PurePosixPath(glob.pattern).parts)
+    )
+    if not globs or file == WORKSPACE or path.suffix not in SUFFIXES:
+        return None
+    return Found(file, globs)
+
+
+def _matches(path: PurePosixPath, parts: tuple[str, ...]) -> bool:
+    """Tell whether a glob takes a path, the way `Path.glob` does."""
+    hidden = any(part.startswith(".") for part in parts)
+    if not hidden and any(part.startswith(".") for part in path.parts):
+        return False
+
+    def takes(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] == "**":
+            return any(takes(names[n:], wanted[1:]) for n in range(len(names)))
+        return bool(names) and fnmatchcase(names[0], wanted[0]) and takes(names[1:], wanted[1:])
+
+    return takes(path.parts, parts)
 
 
 def _match(root: Path, pattern: str) -> Iterator[str]:

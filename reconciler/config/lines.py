@@ -18,8 +18,8 @@ Raw = dict[str, Any]
 
 _KEY = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}|\"[ !#-\[\]-~]{1,128}\"|'[ -&(-~]{1,128}'"
 _FIRST = r"[^\s\-?:,\[\]{}#&*!|>'\"%@`<=~\\]"
-_BLOCK = rf"{_FIRST}[^\n:#]*(?:(?::(?![ \n]|$)|(?<! )#)[^\n:#]*)*(?<! )"
-_FLOW = (
+BLOCK: Final = rf"{_FIRST}[^\n:#]*(?:(?::(?![ \n]|$)|(?<! )#)[^\n:#]*)*(?<! )"
+FLOW: Final = (
     rf"{_FIRST}[^\n,\[\]{{}}:#?]*"
     rf"(?:(?::(?=[A-Za-z0-9/+])|(?<! )#)[^\n,\[\]{{}}:#?]*)*(?<! )"
 )
@@ -28,16 +28,16 @@ _SINGLE = r"'[^'\n]*'"
 _NESTED = rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\]'
 
 LINE: Final = re.compile(
-    rf"^(?:( *)(?:({_KEY}):|(-))(?: +({_BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
+    rf"^(?:( *)(?:({_KEY}):|(-))(?: +({BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
     rf"| *(?:\#[^\n]*)?|([^\n]+))$",
     re.MULTILINE,
 )
 """Indent, key, dash, value, anything else."""
 
 PAIR: Final = re.compile(
-    rf"({_KEY}): +({_FLOW}|{_DOUBLE}|{_SINGLE}|{_NESTED})(?:, +(?=[^ ])|$)|([\s\S])"
+    rf"({_KEY}): +({FLOW}|{_DOUBLE}|{_SINGLE}|{_NESTED})(?:, +(?=[^ ])|$)|([\s\S])"
 )
-ITEM: Final = re.compile(rf"({_FLOW}|{_DOUBLE}|{_SINGLE})(?:, +(?=[^ ])|$)|([\s\S])")
+ITEM: Final = re.compile(rf"({FLOW}|{_DOUBLE}|{_SINGLE})(?:, +(?=[^ ])|$)|([\s\S])")
 
 
 FLOWING: Final = 1 << 16

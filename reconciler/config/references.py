@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from reconciler.config import scalars
+from reconciler.config.close import close
 from reconciler.config.report import Report
 from reconciler.config.scalars import FLAGS, Wrong
 from reconciler.values import Reference
@@ -122,7 +123,7 @@ class References:
                         ("token", name),
                         "unknown-key",
                         f"There is no key {name[:80]!r} here.",
-                        f"choose from: {', '.join(_TOKEN)}",
+                        close(name, _TOKEN),
                     )
             except Wrong as wrong:
                 report(("token", name), wrong.id, wrong.summary, wrong.hint)
@@ -154,6 +155,7 @@ def _plain(text: str) -> str:
 def _own(workspace: Workspace) -> list[Reference]:
     found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.secrets]
     found += [webhook.url for webhook in workspace.notify]
+    found += [webhook.secret for webhook in workspace.notify if webhook.secret]
     for app in workspace.apps.values():
         found += [app.proxy, *app.credentials.values()]
     return [one for one in found if isinstance(one, Reference)]

@@ -1,17 +1,23 @@
-"""Rows: accounts from CSV, meaning exactly what the YAML would."""
+"""Rows: accounts from CSV, meaning exactly what the YAML would.
+
+What the header and the cells stand for is said by a layout: that of account files is here, that of
+sheets of bans in `ban_list`.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Final, Protocol
 
 from reconciler.accounts import Account
 from reconciler.config import text
-from reconciler.config.careful import MOST, Careful
-from reconciler.config.events import Built
+from reconciler.config.built import Built
+from reconciler.config.careful import Careful
+from reconciler.config.report import Path
 from reconciler.config.scalars import NULLS, Quoted, is_null
+from reconciler.config.told import MOST
 
 COLUMNS: Final = 200
 """Columns of a CSV file; there are about thirty that it may have, and its labels."""
@@ -21,7 +27,73 @@ _CELL: Final = csv.field_size_limit()
 SPLIT: Final = re.compile(r"[;\n]+")
 
 
-def csv_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
+class Layout(Protocol):
+    """What the header and the cells of a CSV file stand for.
+
+    `needed` are the columns without which there is no such file, not even an empty one. `told` are
+    the paths of those cells of the last row that a finding was told about.
+    """
+
+    needed: tuple[str, ...]
+    told: Sequence[Path]
+
+    def header(self, careful: Careful, cells: list[str], line: int) -> list[str]:
+        """Return the path of each column; none, and a finding, where the header will not do."""
+        ...
+
+    def cells(self, careful: Careful, header: list[str], row: list[str], line: int) -> list[str]:
+        """Return the cells of a row, one a column; none where it holds nothing or will not do."""
+        ...
+
+
+class Fields:
+    """The layout of account files: the header names the fields, as they are called in YAML."""
+
+    needed: tuple[str, ...] = ()
+    told: Sequence[Path] = ()
+
+    def header(self, careful: Careful, cells: list[str], line: int) -> list[str]:
+        """Return the columns as they are named."""
+        before = len(careful.findings)
+        if "id" not in cells:
+            careful.tell((line, 1), "missing-key", "The header has no column id.", "add it")
+        for position, name in enumerate(cells, 1):
+            if name in cells[: position - 1]:
+                twice(careful, name, (line, position))
+            if not all(name.split(".")):
+                careful.tell(
+                    (line, position),
+                    "bad-key",
+                    f"The column {name[:80]!r} has no name.",
+                    "name it like profile.name",
+                )
+        return cells if len(careful.findings) == before else []
+
+    def cells(self, careful: Careful, header: list[str], row: list[str], line: int) -> list[str]:
+        """Return the row as it is."""
+        if not any(row):
+            return []
+        if len(row) > len(header):
+            careful.tell(
+                (line, 1),
+                "bad-row",
+                "The row has more cells than the header.",
+                "quote cells that hold commas",
+            )
+            return []
+        return row
+
+
+FIELDS: Final = Fields()
+
+
+def twice(careful: Careful, name: str, place: tuple[int, int]) -> None:
+    """Tell of a column that stands twice."""
+    summary = f"The column {name[:80]!r} stands twice."
+    careful.tell(place, "duplicate-key", summary, "keep one of them")
+
+
+def csv_file(careful: Careful, stream: BinaryIO, layout: Layout = FIELDS) -> Iterator[Account]:
     """Yield the accounts of a CSV file; an empty cell is not written."""
     lines = _Lines(careful, stream)
     rows = csv.reader(lines, strict=True)
@@ -32,26 +104,25 @@ def csv_file(careful: Careful, stream: BinaryIO) -> Iterator[Account]:
         for row in rows:
             lines.row = 0
             at, line = line, rows.line_num + 1
-            if not any(row):
-                continue
             if not header:
-                header = row
-                if not _header(careful, header, at):
+                if not any(row):
+                    continue
+                if not (header := _header(careful, layout, row, at)):
                     return
                 continue
-            if len(row) > len(header):
-                careful.tell(
-                    (at, 1),
-                    "bad-row",
-                    "The row has more cells than the header.",
-                    "quote cells that hold commas",
-                )
-                continue
-            built = _record(careful, header, row, at)
-            if built is not None:
-                yield from account(careful, built, at, ids)
+            if (cells := layout.cells(careful, header, row, at)) and (
+                built := _record(careful, header, cells, at)
+            ):
+                yield from account(careful, built, at, ids, layout.told)
             if len(careful.findings) > MOST:
                 return
+        if layout.needed and not header and not careful.findings:
+            careful.tell(
+                (1, 1),
+                "missing-key",
+                "The file has no header.",
+                f"write the columns into its first row: {', '.join(layout.needed)}",
+            )
     except csv.Error as wrong:
         if "limit" in str(wrong):
             careful.tell(
@@ -102,34 +173,16 @@ class _Lines:
             careful.findings.append(unfit.finding)
 
 
-def _header(careful: Careful, header: list[str], line: int) -> bool:
-    before = len(careful.findings)
-    if len(header) > COLUMNS:
+def _header(careful: Careful, layout: Layout, cells: list[str], line: int) -> list[str]:
+    if len(cells) > COLUMNS:
         careful.tell(
             (line, COLUMNS + 1),
             "too-big",
-            f"The header has {len(header):,} columns; {COLUMNS} are the most.",
+            f"The header has {len(cells):,} columns; {COLUMNS} are the most.",
             "is this the file that was meant?",
         )
-        return False
-    if "id" not in header:
-        careful.tell((line, 1), "missing-key", "The header has no column id.", "add it")
-    for position, name in enumerate(header, 1):
-        if name in header[: position - 1]:
-            careful.tell(
-                (line, position),
-                "duplicate-key",
-                f"The column {name[:80]!r} stands twice.",
-                "keep one of them",
-            )
-        if not all(name.split(".")):
-            careful.tell(
-                (line, position),
-                "bad-key",
-                f"The column {name[:80]!r} has no name.",
-                "name it like profile.name",
-            )
-    return len(careful.findings) == before
+        return []
+    return layout.header(careful, cells, line)
 
 
 def _cell(path: str, cell: str) -> Any:
@@ -145,7 +198,7 @@ def _cell(path: str, cell: str) -> Any:
 def _record(careful: Careful, header: list[str], row: list[str], line: int) -> Built | None:
     """Return the account of a row; every place is the line and the number of the column."""
     value: dict[str, Any] = {}
-    places: dict[tuple[Any, ...], tuple[int, int]] = {(): (line, 1)}
+    places: dict[tuple[Any, ...], tuple[int, int]] = {(): (line, header.index("id") + 1)}
     for position, (name, cell) in enumerate(zip(header, row, strict=False), 1):
         if cell == "" or (
             name == "banned"
@@ -191,10 +244,20 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
             return None
         place[parts[-1]] = _cell(name, cell)
         places[parts] = (line, position)
+    if "id" not in value:
+        careful.tell(places[()], "missing-key", "The row has no id.", "write it into the column id")
+        return None
+    if "banned" in value:
+        # What a ban lacks is told at the empty cell where it belongs.
+        for position, name in enumerate(header, 1):
+            if name.startswith("banned."):
+                places.setdefault(tuple(name.split(".")), (line, position))
     return Built(value, {}, places)
 
 
-def account(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> list[Account]:
+def account(
+    careful: Careful, built: Built, line: int, ids: dict[str, int], told: Sequence[Path] = ()
+) -> list[Account]:
     """Return the desired accounts of one object or row, which holds its id itself."""
     value = built.value
     place = built.place(()) or (line, 1)
@@ -217,4 +280,4 @@ def account(careful: Careful, built: Built, line: int, ids: dict[str, int]) -> l
         )
         return []
     ids[key] = line
-    return careful.judged(key, (line, at[1]), built)
+    return careful.judged(key, (line, at[1]), built, told)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from reconciler.config.close import close
 from reconciler.diagnostics import Severity
 from reconciler.values import to_moment, to_text
 
@@ -24,6 +26,12 @@ ALLOW_TYPES: Final = ("need_confirm", "allow_any", "deny_any")
 UINT32: Final = 2**32 - 1
 _BIG = 2**53
 _EMAIL = re.compile(r"[^\s@<>(),;:\"\\]+@[^\s@<>(),;:\"\\]+")
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([dh])")
+_LOOSE = re.compile(r"([0-9]{1,4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,4})(?: 0?0:00(?::00)?)?", re.ASCII)
+_COUNTED = re.compile(r"[3-7][0-9]{4}")
+_FIRST = date(1899, 12, 30)
+"""The day that spreadsheets count from."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _WEB = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[^\s@\\]*)?", re.ASCII)
 
@@ -110,7 +118,7 @@ def allow_type(value: Any) -> str:
         raise Wrong(
             "bad-choice",
             f"{text[:80]!r} is none of {', '.join(ALLOW_TYPES)}.",
-            "choose one of them",
+            close(text, ALLOW_TYPES),
         )
     return text
 
@@ -124,9 +132,8 @@ def birthday(value: Any) -> str:
                 raise ValueError
             date.fromisoformat(text)
         except ValueError:
-            raise Wrong(
-                "bad-date", f"{text[:40]!r} is no date.", "write a real date as YYYY-MM-DD"
-            ) from None
+            hint = _meant(text) or "write a real date as YYYY-MM-DD"
+            raise Wrong("bad-date", f"{text[:40]!r} is no date.", hint) from None
     return text
 
 
@@ -211,11 +218,37 @@ def until(value: Any) -> str:
     try:
         return to_text(to_moment(text))
     except (ValueError, OverflowError):
-        raise Wrong(
-            "bad-time",
-            f"{text[:40]!r} is no time with a zone.",
-            "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC",
-        ) from None
+        hint = _meant(text) or "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC"
+        raise Wrong("bad-time", f"{text[:40]!r} is no time with a zone.", hint) from None
+
+
+def _meant(text: str) -> str:
+    """Return the hint for a date as spreadsheets and people write it, empty for anything else."""
+    days = list(dict.fromkeys(day.isoformat() for day in _days(text)))
+    if not days:
+        return ""
+    return f"write {' or '.join(days)}, and have a spreadsheet keep the column as text"
+
+
+def _days(text: str) -> Iterator[date]:
+    """Yield the days that a text may stand for, also where it is the number of a day."""
+    if _COUNTED.fullmatch(text):
+        yield _FIRST + timedelta(days=int(text))
+        return
+    match = _LOOSE.fullmatch(text)
+    if match is None:
+        return
+    one, two, three = (int(part) for part in match.groups())
+    orders = [(one, two, three)] if one > 31 else [(three, two, one), (three, one, two)]
+    for year, month, day in orders:
+        with suppress(ValueError):
+            yield date(year + 2000 if year < 100 else year, month, day)
+
+
+def span(text: str) -> timedelta | None:
+    """Return a time like 90d or 12h, None for anything else."""
+    match = _SPAN.fullmatch(text)
+    return timedelta(hours=int(match[1]) * {"d": 24, "h": 1}[match[2]]) if match else None
 
 
 def number(value: str) -> int | float | None:

@@ -15,14 +15,36 @@ from reconciler.config.wording import Fault, fault
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-NAMES: Final = ("workspace", "accounts", "baseline", "plan", "events", "history")
+NAMES: Final = (
+    "workspace",
+    "accounts",
+    "scenario",
+    "baseline",
+    "plan",
+    "events",
+    "history",
+    "expire",
+)
+_WITHIN: Final = {"scenario": "accounts"}
+"""Schemas that speak of what another one defines; its definitions are put into them."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def text(name: str) -> str:
-    """Return the text of a schema, from the package or from beside it. Raises KeyError."""
+    """Return the text of a schema, whole in itself. Raises KeyError."""
     if name not in NAMES:
         raise KeyError(name)
+    found = _file(name)
+    if name not in _WITHIN:
+        return found
+    own, other = json.loads(found), json.loads(_file(_WITHIN[name]))
+    whole = {**own, "$defs": {**other["$defs"], **own["$defs"]}}
+    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+
+def _file(name: str) -> str:
+    """Return a schema's file, from the package or from beside it."""
     for folder in (_PACKAGE / "schemas", _PACKAGE.parent / "schemas"):
         file = folder / f"{name}.schema.json"
         if file.is_file():
@@ -45,9 +67,13 @@ def validator(name: str) -> Draft202012Validator:
     return Draft202012Validator(schema(name))
 
 
-def typed(value: Any, name: str) -> Any:
-    """Return the value with its plain scalars typed as the schema wants them in their place."""
-    return _typed(value, schema(name), schema(name))
+def typed(value: Any, name: str, part: str = "") -> Any:
+    """Return the value with its plain scalars typed as the schema wants them in their place.
+
+    `part` names the definition of the schema that the value is of.
+    """
+    root = schema(name)
+    return _typed(value, root["$defs"][part] if part else root, root)
 
 
 def _typed(value: Any, rule: Any, root: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.config.judge import close
+from reconciler.config.close import close
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

@@ -5,25 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from reconciler.capabilities import Capabilities
 from reconciler.config.apps import app
+from reconciler.config.built import Built
 from reconciler.config.careful import misplaced, suspects
-from reconciler.config.events import Built, Reader, Stop
+from reconciler.config.close import close
+from reconciler.config.events import Reader, Stop
 from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
+from reconciler.config.globs import globs
 from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
-from reconciler.config.scalars import Wrong
+from reconciler.config.scalars import Wrong, span
 from reconciler.config.schema import faults, typed
+from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.errors import ConfigError
 from reconciler.values import Reference
 from reconciler.workspace import (
     DEFAULT_LIMITS,
+    SIGNED,
+    BanReason,
     Encryption,
     Limit,
     Rule,
@@ -58,9 +64,17 @@ _NEEDED: Mapping[str, str] = {"postgres": "url", "object": "url"}
 _OF_ACTION = ("account_id", "provider", "address", "reason", "path")
 _FACTS = ("banned", "protected", "on_absent")
 _SECTIONS = ("labels", "profile", "configuration", "banned", "manage")
+_OPEN = ("labels.", "profile.custom.")
+_FIELDS = (
+    *(f"profile.{name}" for name in PROFILE),
+    *(f"configuration.{name}" for name in CONFIGURATION),
+    *(f"banned.{name}" for name in (*BAN, "evidence")),
+    *(f"manage.{name}" for name in ("profile", "configuration")),
+)
 """What rules look at: what an action is, and what an account is and holds after the plan."""
 
 _EFFECTS = ("deny", "warn", "require", "limit", "approval")
+_REFUSING = ("deny", "require", "limit")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
 LARGEST: Final = 4 << 20
 """Bytes of the largest workspace file that is read."""
@@ -74,7 +88,7 @@ _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|[?&]password=", re.IGNORECASE)
 def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Workspace:
     """Read the workspace beneath `root`; raises ConfigError with all findings."""
     findings: list[Diagnostic] = []
-    built = _read(root, findings)
+    built = read(root, findings)
     wrong: set[Path_] = set()
 
     def tell(path: Path_, id: str, summary: str, hint: str = "", detail: str = "") -> None:
@@ -98,8 +112,8 @@ def load(root: Path, capabilities: Callable[[str], Capabilities | None]) -> Work
     return workspace
 
 
-def _read(root: Path, findings: list[Diagnostic]) -> Built:
-    """Return the whole file with its places. Raises ConfigError where it cannot be read."""
+def read(root: Path, findings: list[Diagnostic]) -> Built:
+    """Return the whole workspace file with its places. Raises ConfigError if it cannot be read."""
     path = root / WORKSPACE
     if not path.exists() and not path.is_symlink():
         raise ConfigError.of(
@@ -180,66 +194,55 @@ def _workspace(
         if isinstance(settings, dict) and (made := app(name, settings, capabilities, tell)):
             line, column = built.place(("providers", name)) or (0, 0)
             apps[name] = replace(made, source=Source(WORKSPACE, line, column))
-    globs, adopts = _globs(value.get("accounts"), tell)
     return Workspace(
         name=str(value.get("workspace", "")),
         root=str(root.resolve()),
         apps=apps,
-        accounts=globs,
+        accounts=globs(built, tell),
         state=_state(value.get("state") or {}, built, tell),
         secrets=_secrets(value.get("secrets") or {}, tell),
         on_absent=value.get("on_absent", "forget"),
         limits=_limits(value.get("limits") or {}),
         rules=tuple(_rules(value.get("rules") or [], built, tell)),
-        adopts=adopts,
         notify=tuple(_webhooks(value.get("notify") or [], tell)),
+        ban_reasons=_reasons(value.get("ban_reasons") or {}),
+        lint=value.get("lint") or {},
     )
 
 
 def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
     for position, written in enumerate(value):
-        text = written.get("webhook") if isinstance(written, dict) else None
-        if not isinstance(text, str):
+        path = ("notify", position)
+        if not isinstance(written, dict):
             continue
-        path = ("notify", position, "webhook")
-        if not is_reference(text):
+        url = _referred(written, (*path, "webhook"), "The address of a webhook", tell)
+        secret = _referred(written, (*path, "secret"), "The secret of a robot", tell)
+        format = str(written.get("format", ""))
+        if secret is not None and format not in SIGNED:
             tell(
-                path,
-                "literal-secret",
-                "The address of a webhook is written out here.",
-                "whoever knows it can write there: write a reference: env:NAME",
+                (*path, "secret"),
+                "unused-secret",
+                f"Only robots of {' and '.join(SIGNED)} are told with a signature.",
+                f"write format: {SIGNED[0]} or {SIGNED[1]} beside it, or remove it",
             )
-        elif (url := _secret(text, path, tell)) is not None:
-            yield Webhook(url, str(written.get("format", "")), written.get("when") == "always")
+        if url is not None:
+            yield Webhook(url, format, written.get("when") == "always", secret)
 
 
-def _globs(entries: Any, tell: Tell) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return all globs, and those whose accounts are adopted."""
-    if entries is None:
-        return ("accounts/**/*.yaml",), ()
-    globs, adopts = [], []
-    for position, entry in enumerate(entries):
-        glob = entry if isinstance(entry, str) else entry.get("files")
-        if not isinstance(glob, str):
-            continue
-        if leaves(glob):
-            tell(
-                ("accounts", position),
-                "outside",
-                f"The glob {glob[:80]} leaves the workspace.",
-                "write a path beneath the workspace, with /",
-            )
-        elif any("**" in part and part != "**" for part in PurePosixPath(glob).parts):
-            tell(
-                ("accounts", position),
-                "bad-glob",
-                "** stands beside other characters.",
-                "write ** as a whole part of the path: accounts/**/*.yaml",
-            )
-        globs.append(glob)
-        if isinstance(entry, dict) and entry.get("adopt"):
-            adopts.append(glob)
-    return tuple(globs), tuple(adopts)
+def _referred(written: dict[str, Any], path: Path_, what: str, tell: Tell) -> Reference | None:
+    """Return the reference under the last key of the path; one that is a secret itself is told."""
+    text = written.get(path[-1])
+    if not isinstance(text, str):
+        return None
+    if is_reference(text):
+        return _secret(text, path, tell)
+    tell(
+        path,
+        "literal-secret",
+        f"{what} is written out here.",
+        "whoever knows it can write there: write a reference: env:NAME",
+    )
+    return None
 
 
 def _secret(text: str, path: Path_, tell: Tell) -> Reference | None:
@@ -258,7 +261,7 @@ def _state(value: dict[str, Any], built: Built, tell: Tell) -> StateSettings:
             ("state", key),
             "unknown-key",
             f"The backend {backend} has no setting {key}.",
-            f"it has: {', '.join(sorted(allowed))}",
+            close(key, allowed),
         )
     needed = _NEEDED.get(backend)
     if needed and needed not in value:
@@ -355,18 +358,29 @@ def _limits(value: dict[str, Any]) -> dict[str, Limit]:
     return limits
 
 
+def _reasons(value: dict[str, Any]) -> dict[str, BanReason]:
+    return {
+        name: BanReason(name, span(written.get("max", "")))
+        for name, written in value.items()
+        if isinstance(written, dict)
+    }
+
+
 def _known(path: Path_, key: str, *, of_action: bool, tell: Tell) -> None:
     """Tell of a key that no account has: such a rule would never match, and never be missed."""
-    section, _, name = key.partition(".")
-    if (key in _FACTS or (section in _SECTIONS and name)) or (of_action and key in _OF_ACTION):
+    plain = (*(_OF_ACTION if of_action else ()), *_FACTS)
+    section, dot, name = key.partition(".")
+    if key in plain or key in _FIELDS or (name and key.startswith(_OPEN)):
         return
-    tell(
-        path,
-        "unknown-key",
-        f"A rule cannot look at {key[:80]!r}.",
-        "it can look at "
-        + ", ".join((*(_OF_ACTION if of_action else ()), *_FACTS, *(f"{s}.…" for s in _SECTIONS))),
-    )
+    if key in _SECTIONS:
+        hint = f"name a field of it: {key}.…"
+    elif not dot:
+        hint = close(key, (*plain, *(f"{one}.…" for one in _SECTIONS)))
+    elif section in _SECTIONS and section != "labels":
+        hint = close(key, (one for one in _FIELDS if one.startswith(f"{section}.")))
+    else:
+        hint = close(section, _SECTIONS)
+    tell(path, "unknown-key", f"A rule cannot look at {key[:80]!r}.", hint)
 
 
 def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
@@ -408,6 +422,13 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
                     f"This is no regular expression: {wrong}.",
                     "check its brackets",
                 )
+        if "override" in written and effects[0] not in _REFUSING:
+            tell(
+                (*path, "override"),
+                "bad-rule",
+                f"A rule with {effects[0]} refuses nothing, so there is nothing to override.",
+                f"remove it; it goes with {', '.join(_REFUSING)}",
+            )
         when = written.get("when") or {}
         line, column = built.place(path) or (0, 0)
         effect: Any = effects[0]
@@ -418,4 +439,5 @@ def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
             effect,
             written[effect],
             Source(WORKSPACE, line, column),
+            bool(written.get("override", True)),
         )

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from starlette.routing import BaseRoute, Route
-
 from reconciler.emulator.commsease_fields import MUTES, PROFILE, Form, listed, mutes, parsed, shown
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Vendor
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
 from reconciler.emulator.netease import BANS, PUSH, folded, is_id, signature
 from reconciler.emulator.store import Account
 from reconciler.emulator.yunxin import VENDOR as STORED
@@ -40,8 +38,8 @@ _UNSIGNED = {"header": "header", "app": "appkey", "expired": "CurTime is expired
 Perform = Callable[[Call], Answer]
 
 
-def routes(context: Context) -> list[BaseRoute]:
-    """Return the routes of the API, all of them POST below /nimserver/user/."""
+def routes(context: Context) -> Paths:
+    """Return the paths of the API, all of them POST below /nimserver/user/."""
     api = _Api(context)
     vendor = Vendor(
         name=VENDOR,
@@ -66,13 +64,13 @@ def routes(context: Context) -> list[BaseRoute]:
     wrong = Operation("wrong_method", _ids, api.wrong_method)
     unknown = Operation("unknown_path", _ids, api.unknown_path)
     known = [
-        Route(
+        (
             f"/nimserver/user/{action}.action",
             Exchange(context, vendor, {"POST": Operation(name, _ids, _refusing(perform))}, wrong),
         )
         for action, (name, perform) in table.items()
     ]
-    rest = Route("/nimserver/user/{rest:path}", Exchange(context, vendor, {}, unknown))
+    rest = ("/nimserver/user/{rest:path}", Exchange(context, vendor, {}, unknown))
     return [*known, rest]
 
 

@@ -22,8 +22,10 @@ def _minted() -> str:
 class Context:
     """Hold what every vendor and every control route shares.
 
-    `mint` makes a token of 32 characters. `guesses` is the one field that is ever assigned anew.
-    `stopping` is set when the server begins to stop, so that a request that hangs lets go.
+    `mint` makes a token of 32 characters. `unwanted` are accounts that Tencent does not import,
+    as a scripted fault would refuse all of a call. `guesses` is the one field that is ever
+    assigned anew. `stopping` is set when the server begins to stop, so that a request that hangs
+    lets go.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class Context:
     log: Log = field(default_factory=Log)
     script: Script = field(default_factory=Script)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    unwanted: set[str] = field(default_factory=set)
     mint: Callable[[], str] = _minted
 
     def close(self) -> None:

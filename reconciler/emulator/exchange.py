@@ -1,18 +1,21 @@
 """The way of one vendor request: read, logged, met by a fault or answered."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
-
-from starlette.types import Receive, Scope, Send
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from reconciler.emulator.context import Context
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.log import Entry, hidden
+
+if TYPE_CHECKING:  # the rules of the vendors are here for those, too, who have no server
+    from starlette.types import Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -82,6 +85,26 @@ class Vendor:
     fail: Callable[[int], Answer]
 
 
+class Asked(NamedTuple):
+    """One request as it came; header names are in lower case."""
+
+    method: str
+    path: str
+    path_id: str
+    query: str
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+class _Met(NamedTuple):
+    """One request that was read and logged, and the fault that it meets."""
+
+    operation: Operation
+    call: Call
+    entry: Entry
+    fault: Fault | None
+
+
 class Exchange:
     """Serve one path of a vendor as an ASGI app: `operations` by method, `otherwise` the rest."""
 
@@ -104,9 +127,38 @@ class Exchange:
         raw = await _body(receive)
         if raw is None:
             return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        query = scope["query_string"].decode("latin-1")
+        path_id = scope["path_params"].get("account_id", "")
+        met = self._met(Asked(scope["method"], scope["path"], path_id, query, headers, raw))
+        if met.fault is not None:
+            failing = _Failing(
+                self._context, self._vendor, met.operation, met.call, met.entry, met.fault
+            )
+            await failing.answer(scope, receive, send)
+            return
+        answer = executed(self._vendor, met.operation, met.call, met.entry)
+        met.entry.status = 200
+        await _respond(send, 200, _JSON, encoded(answer.payload))
+
+    def at_once(self, asked: Asked) -> bytes:
+        """Return the answer to one request in place; of faults a `code` is met, no other."""
+        met = self._met(asked)
+        if met.fault is not None and met.fault.kind == "code":
+            answer = self._vendor.fail(met.fault.code)
+            met.entry.code = answer.code
+        else:
+            answer = executed(self._vendor, met.operation, met.call, met.entry)
+        met.entry.status = 200
+        return encoded(answer.payload)
+
+    def _met(self, asked: Asked) -> _Met:
+        """Read and log a request, and take the fault that it meets from the script."""
         context, vendor = self._context, self._vendor
-        operation = self._operations.get(scope["method"], self._otherwise)
-        call = self._read(scope, operation, raw)
+        operation = self._operations.get(asked.method, self._otherwise)
+        call = self._read(asked, operation)
         account_ids = operation.ids(call)
         entry = Entry(
             seq=context.log.next(),
@@ -118,9 +170,10 @@ class Exchange:
             method=call.method,
             path=call.path,
             account_ids=account_ids,
-            body=hidden(raw, call.body) if raw else b"",
+            body=hidden(asked.raw, call.body) if asked.raw else b"",
         )
         context.log.add(entry)
+        fault = None
         if context.script:
             facts = {
                 "api": operation.api,
@@ -129,36 +182,32 @@ class Exchange:
                 "path": call.path,
             }
             fault = context.script.take(facts, account_ids)
-            if fault is not None:
-                entry.fault = fault.kind
-                failing = _Failing(context, vendor, operation, call, entry, fault)
-                await failing.answer(scope, receive, send)
-                return
-        answer = executed(vendor, operation, call, entry)
-        entry.status = 200
-        await _respond(send, 200, _JSON, encoded(answer.payload))
+            entry.fault = None if fault is None else fault.kind
+        return _Met(operation, call, entry, fault)
 
-    def _read(self, scope: Scope, operation: Operation, raw: bytes) -> Call:
+    def _read(self, asked: Asked, operation: Operation) -> Call:
         clock = self._context.clock
         body: object = {}
-        if raw:
+        if asked.raw:
             try:
-                body = self._vendor.parse(raw)
+                body = self._vendor.parse(asked.raw)
             except (ValueError, RecursionError):
                 body = MALFORMED
         return Call(
             api=operation.api,
-            method=scope["method"],
-            path=scope["path"],
-            path_id=scope["path_params"].get("account_id", ""),
-            query=scope["query_string"].decode("latin-1"),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-            },
+            method=asked.method,
+            path=asked.path,
+            path_id=asked.path_id,
+            query=asked.query,
+            headers=asked.headers,
             body=body,
             at=clock.monotonic(),
             wall=clock.wall(),
         )
+
+
+Paths: TypeAlias = "list[tuple[str, Exchange]]"
+"""The paths of a vendor, tried in order: `{name}` is one part of a path, `{name:path}` the rest."""
 
 
 def executed(vendor: Vendor, operation: Operation, call: Call, entry: Entry) -> Answer:

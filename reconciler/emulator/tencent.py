@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import parse_qs
 
-from starlette.routing import BaseRoute, Route
-
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Vendor
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
 from reconciler.emulator.store import Account
 from reconciler.emulator.tencent_fields import (
     FOREVER,
@@ -56,8 +54,8 @@ _STRANGERS = {ACCOUNT: 70403, PROFILE: 40004}
 Perform = Callable[[Call], Answer]
 
 
-def routes(context: Context) -> list[BaseRoute]:
-    """Return the routes of the API, all below /v4/."""
+def routes(context: Context) -> Paths:
+    """Return the paths of the API, all below /v4/."""
     api = _Api(context)
     table: dict[str, dict[str, Perform]] = {
         ACCOUNT: {
@@ -81,14 +79,14 @@ def routes(context: Context) -> list[BaseRoute]:
 
     wrong = refused("wrong_method", "tencent_wrong_method_code")
     unknown = refused("unknown_path", "tencent_unknown_path_code")
-    found: list[BaseRoute] = []
+    found: Paths = []
     for service, commands in table.items():
         for name, perform in commands.items():
             served = Operation(name, _about, _answering(service, perform))
             got = Operation(name, _about, api.got(served.perform, wrong.perform))
             exchange = Exchange(context, vendor(service), {"POST": served, "GET": got}, wrong)
-            found.append(Route(f"/v4/{service}/{name}", exchange))
-    return [*found, Route("/v4/{rest:path}", Exchange(context, vendor(""), {}, unknown))]
+            found.append((f"/v4/{service}/{name}", exchange))
+    return [*found, ("/v4/{rest:path}", Exchange(context, vendor(""), {}, unknown))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +278,8 @@ class _Api:
         guesses, now = self.context.guesses, self.context.clock.wall()
         if not is_id(given, guesses):
             raise Refusal(70402, "UserID is 1 to 32 letters, digits, _ or -")
+        if given in self.context.unwanted:
+            raise Refusal(70402, "not this one")
         about: Object = {}
         for key, tag in (("Nick", "Tag_Profile_IM_Nick"), ("FaceUrl", "Tag_Profile_IM_Image")):
             if key in row:

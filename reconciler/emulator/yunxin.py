@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
-from starlette.routing import BaseRoute, Route
-
 from reconciler.emulator.context import Context
-from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Vendor
+from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Vendor
 from reconciler.emulator.netease import PUSH, folded, is_id, signature
 from reconciler.emulator.store import Account
 from reconciler.emulator.yunxin_fields import (
@@ -45,8 +43,8 @@ _WORDS = {
 Perform = Callable[[Call], Answer]
 
 
-def routes(context: Context) -> list[BaseRoute]:
-    """Return the routes of the API, each with and without the /nimserver prefix."""
+def routes(context: Context) -> Paths:
+    """Return the paths of the API, each with and without the /nimserver prefix."""
     api = _Api(context)
     vendor = Vendor(
         name=VENDOR,
@@ -83,9 +81,7 @@ def routes(context: Context) -> list[BaseRoute]:
         "/im/{rest:path}": {},
     }
     return [
-        Route(
-            prefix + path, Exchange(context, vendor, operations, wrong if operations else unknown)
-        )
+        (prefix + path, Exchange(context, vendor, operations, wrong if operations else unknown))
         for prefix in ("", "/nimserver")
         for path, operations in table.items()
     ]

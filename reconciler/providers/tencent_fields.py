@@ -123,6 +123,7 @@ def table(marker: str) -> Capabilities:
         credentials=("sdk_app_id", "admin", "secret_key"),
         # No page says how long a throttled API stays closed; the rates are per second.
         penalty=1.0,
+        reserved=("administrator", "@RBT#*", "@TLS#*"),
         sources=_SOURCES,
     )
 

@@ -16,7 +16,7 @@ from reconciler.erasure import Erasure
 from reconciler.errors import ConfigError, ReconcilerError, StateError
 from reconciler.files import private_folder, read_regular, write_private
 from reconciler.snapshot import LARGEST, Snapshot, decode, encode
-from reconciler.state import Holder, Reader, Run, Store, Writer
+from reconciler.state import Holder, Reader, Rewriter, Run, Store
 from reconciler.stores.envelope import SNAPSHOT, closed, opened
 from reconciler.stores.high_water import beside
 from reconciler.stores.keys import Keys
@@ -221,7 +221,7 @@ def _opened(path: Path, opens: Opens) -> Iterator[SqliteStore]:
 
 
 @contextmanager
-def _writing(store: SqliteStore, path: Path, run: Run, holder: Holder) -> Iterator[Writer]:
+def _writing(store: SqliteStore, path: Path, run: Run, holder: Holder) -> Iterator[Rewriter]:
     """Lock and write a copy, leaving nothing beside it: no mark, and no copy of an older schema."""
     try:
         with store.lock(holder) as writer:

@@ -51,7 +51,8 @@ _SESSION: Final = (
     " set_config('lock_timeout', %s, false),"
     " set_config('idle_in_transaction_session_timeout', %s, false),"
     " set_config('idle_session_timeout', '0', false), set_config('statement_timeout', '0', false),"
-    " set_config('jit', 'off', false), set_config('tcp_keepalives_idle', '15', false),"
+    " set_config('jit', 'off', false), set_config('bytea_output', 'hex', false),"
+    " set_config('tcp_keepalives_idle', '15', false),"
     " set_config('tcp_keepalives_interval', '5', false),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
@@ -142,7 +143,7 @@ class PostgresPlace:
         return None
 
     def read(self, check: Check) -> PostgresTables | None:
-        """Return checked tables to read from; None if nothing was ever recorded."""
+        """Return checked tables to read from, of any schema; None if nothing was ever recorded."""
         return _steady(lambda: self._readable(check))
 
     def _readable(self, check: Check) -> PostgresTables | None:
@@ -152,14 +153,6 @@ class PostgresPlace:
             self._demand_nothing_seen(mark)
             return None
         with _closing_if_it_fails(tables):
-            if (version := self._version(tables.connection)) < len(self._steps):
-                raise StateError.of(
-                    "state-older",
-                    f"{self.name}: the tables have schema version {version}, and this reconciler"
-                    f" needs {len(self._steps)}",
-                    hint="Run `reconciler refresh` or any command that takes the lock; it brings"
-                    " them up to date.",
-                )
             check(tables, mark)
         return tables
 

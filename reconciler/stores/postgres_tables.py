@@ -22,7 +22,12 @@ _TRIES: Final = 5
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _PIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _META: Final = "workspace, lineage, serial, content, tip, doubt, told, apps, seal, proof"
-_NAMED: Final = f"SELECT {_META} FROM meta WHERE workspace = %s"
+_READ_META: Final = _META.replace(
+    "proof", "coalesce(decode(substr(to_jsonb(meta)->>'proof', 3), 'hex'), ''::bytea)"
+)
+"""What the first schema has too: it is never encrypted, and has no column for the proof."""
+
+_NAMED: Final = f"SELECT {_READ_META} FROM meta WHERE workspace = %s"
 _LOCK: Final = "id, name, host, pid, birth, operation, acquired, expires, fence, seal"
 _ACCOUNT: Final = (
     "address, look_digest, document, banned, version, observed, token_key, waiting, updated_at,"

@@ -21,7 +21,7 @@ from reconciler import snapshot
 from reconciler.accounts import Address
 from reconciler.errors import ConfigError, Locked, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder, write_private
-from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Run, Writer
+from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Rewriter, Run
 from reconciler.stores.envelope import SNAPSHOT, closed
 from reconciler.stores.high_water import Mark, beside, read_mark, write_mark
 from reconciler.stores.keys import NO_KEYS, Keys
@@ -120,7 +120,7 @@ class RemoteStore:
         self._copy = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
         held, taken_over = self._take(holder, timeout)
         try:

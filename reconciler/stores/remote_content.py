@@ -101,7 +101,7 @@ class Content:
                 continue
             run = line["run"]
             if run not in runs:
-                runs[run] = Run(**json.loads(self.runs[run]))
+                runs[run] = Run.from_json(json.loads(self.runs[run]))
             yield Entry(
                 line["ended_at"] or line["started_at"],
                 runs[run],

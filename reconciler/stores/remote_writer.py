@@ -32,7 +32,7 @@ Make = Callable[[Content], Change | None]
 
 
 class RemoteWriter:
-    """Implements `reconciler.state.Writer`; one thread writes, any may `check`.
+    """Implements `reconciler.state.Rewriter`; one thread writes, any may `check`.
 
     `hold` is told each new copy, `save_aside` makes the emergency file of a content that could
     not be saved and returns the error that names it. Heartbeats come four times a lease; a lease

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.accounts import Address
@@ -32,7 +32,7 @@ class Pen:
 
 def begun(content: Content, run: Run, lineage: str) -> Change | None:
     """Record a run; None if it is recorded. A state that was never written gets its lineage."""
-    row = canonical({**asdict(run), "context": dict(run.context)})
+    row = canonical(run.to_json())
     before = content.runs.get(run.id)
     if before not in (None, row):
         raise run_twice(run.id)
@@ -163,7 +163,7 @@ def rekeyed(content: Content, key: str, pen: Pen) -> Change:
 def broken(content: Content, held: Held, run: Run, at: str) -> Change:
     """Note that a lock was broken; the next fence keeps its holder out."""
     seq = _next(content)
-    row = canonical({**asdict(run), "context": dict(run.context)})
+    row = canonical(run.to_json())
     return Change(
         fence=max(content.fence, held.fence) + 1,
         runs={run.id: row},

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
 from reconciler.accounts import Address, Observed, encode
+from reconciler.changes import Override
 from reconciler.state import Intent, Record, Run, Status
 from reconciler.stores.cipher import CLEAR, Cipher, Forged, Kind
 from reconciler.values import canonical, digest, to_text
@@ -222,14 +223,15 @@ def to_record(row: Row, cipher: Cipher) -> Record:
 
 
 def run_row(run: Run, cipher: Cipher) -> Row:
-    """Return the sealed row of a run."""
+    """Return the sealed row of a run; what it overrode stands beside the facts of its context."""
+    overrides = [one.to_json() for one in run.overrides]
     cells = (
         run.id,
         run.operation,
         run.started_at,
         run.operator,
         run.fingerprint,
-        canonical(dict(run.context)),
+        canonical({**run.context, **({"overrides": overrides} if overrides else {})}),
     )
     return sealed(RUN, cells, cipher)
 
@@ -237,7 +239,9 @@ def run_row(run: Run, cipher: Cipher) -> Row:
 def to_run(row: Row, cipher: Cipher) -> Run:
     """Return the run of a sealed row. Raises Broken if the seal does not fit."""
     id, operation, started_at, operator, fingerprint, context = opened(RUN, row, cipher)
-    return Run(id, operation, started_at, operator, fingerprint, json.loads(context))
+    facts = json.loads(context)
+    overrides = tuple(map(Override.from_json, facts.pop("overrides", ())))
+    return Run(id, operation, started_at, operator, fingerprint, facts, overrides)
 
 
 def to_intent(cells: Sequence[Any]) -> Intent:

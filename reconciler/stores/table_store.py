@@ -20,9 +20,9 @@ from reconciler.state import (
     Intent,
     Lock,
     Record,
+    Rewriter,
     Run,
     Status,
-    Writer,
 )
 from reconciler.stores.chain import verify, walk
 from reconciler.stores.cipher import Cipher, Forged
@@ -179,7 +179,7 @@ class TableStore:
                     self._tables = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
 
         Makes the tables if there are none yet, and brings them up to date. On leaving, the

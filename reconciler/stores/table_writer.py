@@ -48,7 +48,7 @@ Change: TypeAlias = Callable[[Meta, str], Meta]
 
 
 class TableWriter:
-    """Implements `reconciler.state.Writer` on one connection; `moved` is called after a change.
+    """Implements `reconciler.state.Rewriter` on one connection; `moved` is called after a change.
 
     Where the connection ends, it is made anew, lock and fence are verified, and it is found out
     whether the last commit took effect. Use it from one thread; only `check` may be called from

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeAlias, TypeVar
 
 from reconciler.conversation import (
     Answer,
@@ -35,10 +35,7 @@ from reconciler.transport.pacing import Pacer
 from reconciler.values import Reference
 from reconciler.workspace import App
 
-if TYPE_CHECKING:
-    from reconciler.transport.wire import Wire
-
-__all__ = ["SEALED", "Clock", "Transport", "app_identity"]
+__all__ = ["SEALED", "Clock", "Line", "Transport", "app_identity"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -62,6 +59,41 @@ def app_identity(provider: Provider, app: App, resolve: Callable[[Reference], st
     return provider.app(_resolved(app, resolve))
 
 
+class Line(Protocol):
+    """What carries requests to one vendor app, and its answers back."""
+
+    def exchange(
+        self,
+        method: str,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        content: bytes,
+        *,
+        mutates: bool,
+    ) -> Facts:
+        """Send one request and read its answer; whatever goes wrong is told in the facts."""
+        ...
+
+    def hurry(self, seconds: float) -> None:
+        """End reads now, and what mutates in so many seconds at the latest, answered or not."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+Connect: TypeAlias = Callable[[App, str, Clock, float, Redactor], Line]
+"""Makes the line to an app: by way of a proxy or none, with a deadline in seconds for each call."""
+
+
+def connected(app: App, proxy: str, clock: Clock, limit: float, redactor: Redactor) -> Line:
+    """Return a line over HTTP, whose libraries are loaded here."""
+    from reconciler.transport.wire import Wire
+
+    return Wire(app, proxy, clock, limit, redactor)
+
+
 class Transport:
     """The way to one vendor app, for as many threads as `app.concurrency` says.
 
@@ -71,7 +103,7 @@ class Transport:
     of pauses, on whichever thread meets one. `deadline` is seconds for one whole exchange.
     `redactor` cleans what the HTTP libraries log. `pacers` is shared by transports that may be to
     the same app: it is filled by app identity, and the app's rate is then theirs together, as the
-    first of them has it.
+    first of them has it. `connect` makes the line that carries the requests.
 
     Raises ConfigError for an endpoint, proxy or ca_file that cannot be used; SecretError comes
     out of `run` as it is.
@@ -92,6 +124,7 @@ class Transport:
         deadline: float = 15.0,
         redactor: Redactor | None = None,
         pacers: MutableMapping[str, Pacer] | None = None,
+        connect: Connect = connected,
     ) -> None:
         self._provider = provider
         self._app = app
@@ -104,11 +137,12 @@ class Transport:
         self._check = check
         self._deadline = deadline
         self._redactor = redactor or Redactor()
+        self._connect = connect
         self._prefix = prefix(app)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._opening = threading.Lock()
-        self._opened: tuple[Wire, Credentials, tuple[str, ...]] | None = None
+        self._opened: tuple[Line, Credentials, tuple[str, ...]] | None = None
         self._pacer = Pacer(self._rate, clock, self._stopped.is_set)
         self._pacers = pacers
         self._requests = self._retries = 0
@@ -270,7 +304,7 @@ class Transport:
         facts = Facts(False, error=type(failure).__name__, local=True)
         return judge(self._provider, request, facts, ()), facts
 
-    def _open(self) -> tuple[Wire, Credentials, tuple[str, ...]]:
+    def _open(self) -> tuple[Line, Credentials, tuple[str, ...]]:
         """Return connections, credentials and what is secret among these; made once."""
         if self._opened is None:
             with self._opening:
@@ -278,16 +312,14 @@ class Transport:
                     self._opened = self._made()
         return self._opened
 
-    def _made(self) -> tuple[Wire, Credentials, tuple[str, ...]]:
-        from reconciler.transport.wire import Wire
-
+    def _made(self) -> tuple[Line, Credentials, tuple[str, ...]]:
         app = self._app
         values = _resolved(app, self._resolve)
         proxy = self._resolve(app.proxy) if app.proxy else ""
         known = [values[k] for k, v in app.credentials.items() if isinstance(v, Reference)]
         for value in (*known, proxy):
             self._redactor.add(value)
-        wire = Wire(app, proxy, self._clock, self._deadline, self._redactor)
+        wire = self._connect(app, proxy, self._clock, self._deadline, self._redactor)
         hidden = tuple(value for value in known if len(value) >= _SECRET)
         if self._pacers is not None:
             self._pacer = self._pacers.setdefault(self._provider.app(values), self._pacer)

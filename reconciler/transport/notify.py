@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-from urllib.parse import quote, urlsplit
+import hmac
+from base64 import b64encode
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.config.apps import loopback
 from reconciler.secrets import Redactor
@@ -64,6 +66,29 @@ def notify(url: str, body: bytes, redactor: Redactor, *, patience: float = PATIE
         return f"it answered with status {facts.status}"
     code = _code(facts.body)
     return f"it answered with code {code}" if code else ""
+
+
+def signed(
+    url: str, told: dict[str, Any], format: str, secret: str, stamp: float
+) -> tuple[str, dict[str, Any]]:
+    """Return address and message of a robot that wants a signature; `stamp` is seconds since 1970.
+
+    As both services' pages on custom robots have it, and not verified against them: DingTalk signs
+    milliseconds and secret with the secret and wants it in the query, Feishu signs nothing at all
+    with a key of seconds and secret and wants it in the message.
+    """
+    if format == "feishu":
+        seconds = str(int(stamp))
+        key = f"{seconds}\n{secret}".encode()
+        return url, {**told, "timestamp": seconds, "sign": _mac(key, b"")}
+    millis = str(int(stamp * 1000))
+    sign = _mac(secret.encode(), f"{millis}\n{secret}".encode())
+    query = urlencode({"timestamp": millis, "sign": sign})
+    return f"{url}{'&' if '?' in url else '?'}{query}", told
+
+
+def _mac(key: bytes, message: bytes) -> str:
+    return b64encode(hmac.digest(key, message, "sha256")).decode()
 
 
 def _code(body: bytes) -> int:

@@ -109,3 +109,8 @@ def run_lines(run: Run) -> Iterator[str]:
     told += [f"{visible(key)} {text}" for key, text in sorted(facts.items())]
     if told:
         yield f"    {', '.join(told)}"
+    for one in run.overrides:
+        yield (
+            f"    rule {visible(one.rule)} overridden by {visible(one.by)}: "
+            f"{visible(one.reason, LONG)}"
+        )

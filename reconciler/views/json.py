@@ -190,12 +190,5 @@ def entry(one: Entry) -> dict[str, Any]:
         "status": str(one.status),
         "code": one.code,
         "message": one.message,
-        "run": {
-            "id": run.id,
-            "operation": run.operation,
-            "started_at": run.started_at,
-            "operator": run.operator,
-            "fingerprint": run.fingerprint,
-            "context": dict(run.context),
-        },
+        "run": run.to_json(),
     }

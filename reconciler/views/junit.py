@@ -47,7 +47,7 @@ def findings(found: Sequence[Diagnostic]) -> Iterator[str]:
 def _check(one: Diagnostic) -> str:
     if one.id in ("over-limit", "empty"):
         return "limits"
-    if one.id.startswith("rule-"):
+    if one.id.startswith("rule-") or one.id in ("override", "idle-override"):
         return "rules"
     return one.id if one.id == "protected" else "accounts"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -23,6 +22,7 @@ from reconciler.views.words import (
     WIDTH,
     code,
     fence,
+    mark,
     plan_line,
     prose,
     value,
@@ -161,8 +161,7 @@ def _document(
 
 
 def _heading(what: str, workspace: str, say: Speech) -> Iterator[str]:
-    # A comment's bot finds its earlier comment by this line.
-    yield f"<!-- reconciler:{what}:{re.sub('[^a-z0-9-]', '_', visible(workspace))} -->"
+    yield mark(what, workspace)
     yield f"## {say(f'{what}_title', workspace=code(workspace))}"
     yield ""
 

@@ -17,8 +17,15 @@ _WEIGHT: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
 def plan(planned: Plan, judged: Judgement) -> list[Diagnostic]:
-    """Return errors and warnings, each block, unblock and forget, and then the notes."""
-    findings = (*judged.findings, *planned.diagnostics)
+    """Return errors and warnings, each block, unblock and forget, and then the notes.
+
+    An override comes before what it is about, so that no bound of a format hides it.
+    """
+    overridden = (
+        warning("override", f"override of rule {one.rule} by {one.by}: {one.reason}")
+        for one in planned.overrides
+    )
+    findings = (*overridden, *judged.findings, *planned.diagnostics)
     grave = [one for weight in _WEIGHT[:2] for one in findings if one.severity is weight]
     notes = [one for one in findings if one.severity is Severity.INFO]
     harmful = [

@@ -74,6 +74,10 @@ PHRASES: Final[Mapping[str, Phrase]] = {
     ),
     "warnings": Phrase("{n:,} warning | {n:,} warnings", "{n:,} 个警告"),
     "notes": Phrase("Waiting fields and notes ({n:,})", "等待中的字段与说明（{n:,}）"),
+    "override": Phrase(
+        "override: rule {rule} for this plan alone, by {by}: {reason}",
+        "豁免：规则 {rule}，仅限此计划，{by}：{reason}",
+    ),
     "approval": Phrase(
         "approval: rule {rule} wants {groups} to approve {n:,} account"
         " | approval: rule {rule} wants {groups} to approve {n:,} accounts",

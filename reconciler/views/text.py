@@ -28,6 +28,7 @@ from reconciler.views.history import OUTCOMES, Origin, deed, reasons
 from reconciler.views.phrases import ENGLISH, Speech, drift_sentences, muted, perhaps, sentences
 from reconciler.views.words import (
     DONE,
+    LONG,
     SIGNS,
     WIDTH,
     apply_line,
@@ -108,7 +109,10 @@ def plan(
 
 
 def notes(planned: Plan, approvals: Iterable[Approval], say: Speech) -> Iterator[str]:
-    """Yield who is to approve, and what the plan costs."""
+    """Yield which rules are overridden, who is to approve, and what the plan costs."""
+    for over in planned.overrides:
+        rule, by = visible(over.rule), visible(over.by)
+        yield say("override", rule=rule, by=by, reason=visible(over.reason, LONG))
     for one in approvals:
         groups = say.listed(map(visible, one.groups), "or")
         yield say("approval", rule=visible(one.rule), groups=groups, n=len(one.addresses))

@@ -102,6 +102,11 @@ def prose(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width and _PLAIN.fullmatch(text) else code(text, width)
 
 
+def mark(what: str, workspace: str) -> str:
+    """Return the first line of a comment, by which a bot finds its earlier one."""
+    return f"<!-- reconciler:{what}:{re.sub('[^a-z0-9-]', '_', visible(workspace))} -->"
+
+
 def fence(lines: Iterable[str], language: str = "") -> list[str]:
     """Return lines, each harmless already, as a Markdown block that none of them can close."""
     held = list(lines)

@@ -73,6 +73,7 @@ def main() -> None:
             lambda: against_postgres(root / "stores", wanted.accounts, wanted.pairs),
             lambda: encrypting(root / "encrypting", wanted.accounts, wanted.pairs),
             lambda: rendering(wanted.pairs),
+            lambda: importing(root / "import", wanted.accounts, wanted.pairs),
             lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs),
         ):
             for row in part():
@@ -239,6 +240,14 @@ def rendering(repeat: int, count: int = 20_000) -> Iterator[Row]:
             tuple(ratios),
             f"{seconds:.2f} s, {size / 2**20:.1f} MiB",
         )
+
+
+def importing(root: Path, count: int, repeat: int) -> Iterator[Row]:
+    """Hold the memory and the pace of an import against their bounds."""
+    from tests.benchmarks import imports
+
+    for what, against, bound, ratios, note in imports.measured(root, count, repeat):
+        yield Row(what, against, bound, tuple(ratios), note)
 
 
 def applying(root: Path, count: int, threads: int, repeat: int) -> Iterator[Row]:

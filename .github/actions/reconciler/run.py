@@ -65,6 +65,7 @@ def main() -> int:
     """Run the command that the step asks for, and return the step's exit code."""
     commands = {
         "validate": validate,
+        "test": test,
         "plan": plan,
         "apply": apply,
         "drift": drift,
@@ -85,10 +86,15 @@ def validate() -> int:
     return told(reconciler("validate", "--format", "github", commands=True))
 
 
+def test() -> int:
+    """Play the scenario files, and annotate what is not as expected in them."""
+    return told(reconciler("test", "--format", "github", commands=True))
+
+
 def plan() -> int:
     """Plan, show it in the summary and the pull request, and prove that it was reviewed."""
     file, against = out("plan.json"), _against()
-    words = ["plan", *against, *_allowed()]
+    words = ["plan", *against, *_allowed(), *_overridden()]
     ended = reconciler(*words, "--format", "markdown", "--out", str(file))
     told(ended)
     if not file.exists():
@@ -116,7 +122,8 @@ def apply() -> int:
     expect = asked("EXPECT")
     if not _FINGERPRINT.fullmatch(expect):
         raise Failure("apply needs the input `expect`, the fingerprint of a plan", 64)
-    words = ["--auto-approve", "--expect", expect, "--lock-timeout", "10m", *_allowed()]
+    words = ["--auto-approve", "--expect", expect, "--lock-timeout", "10m"]
+    words += [*_allowed(), *_overridden()]
     ended = reconciler("apply", *words)
     told(ended)
     summary(f"```\n{ended.last.replace('`', '')}\n```\n")
@@ -246,6 +253,11 @@ def _workspace(review: str) -> str:
 def _allowed() -> list[str]:
     words = asked("ALLOW").split()
     return ["--allow", *words] if words else []
+
+
+def _overridden() -> list[str]:
+    lines = (line.strip() for line in asked("OVERRIDE").splitlines())
+    return [f"--override={line}" for line in lines if line]
 
 
 def reconciler(*words: str, commands: bool = False, silent: bool = False) -> Ended:

@@ -1,0 +1,1 @@
+"""Edit: writing users' files: one layout, drift taken back, accounts that were imported."""
