@@ -276,13 +276,15 @@ class Identity:
     """Which state this is: its workspace, its lineage (made once) and its serial (every change).
 
     `chain` is the digest of all serials up to this one, empty where a store keeps none. Two states
-    of one serial with different chains have gone different ways.
+    of one serial with different chains have gone different ways. `key` is the id of the key that
+    the state is encrypted with, empty where it is clear.
     """
 
     workspace: str
     lineage: str
     serial: int
     chain: str = field(default="", compare=False)
+    key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +377,14 @@ class Writer(Protocol):
         """Replace or drop records outside an apply (refresh, import, `state rm`), with history."""
         ...
 
+    def check(self) -> None:
+        """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
+        ...
+
+
+class Rewriter(Writer, Protocol):
+    """A writer that can also write anew what a store keeps at rest."""
+
     def erase(
         self,
         address: Address,
@@ -390,15 +400,19 @@ class Writer(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Raise `Locked` if the lock is lost; call it before every vendor mutation."""
+    def rekey(self) -> None:
+        """Write everything anew as the workspace's keys say: encrypted with the first, or clear.
+
+        All of it or nothing; of what stood there before none is left behind, as far as that goes.
+        Adds a line of history. Where it was so already, only what was left behind is cleared away.
+        """
         ...
 
 
 class Store(Reader, Protocol):
     """A reader that can also hand out the lock."""
 
-    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
         ...
 

@@ -38,6 +38,19 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class Encryption:
+    """What recorded state is encrypted with at rest: references to keys.
+
+    `key` is for what is to be written; without it the state is to be clear again. `previous` are
+    those that it may still be under.
+    """
+
+    key: Reference | None = None
+    previous: tuple[Reference, ...] = ()
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Glob:
     """Which files hold accounts, and what lies beneath all of theirs.
 
@@ -63,6 +76,15 @@ class StateSettings:
     path: str = ".reconciler/state.db"
     ephemeral: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    encryption: Encryption | None = None
+
+    @property
+    def secrets(self) -> tuple[Reference, ...]:
+        """The references that are the state's own."""
+        found = [one for one in self.options.values() if isinstance(one, Reference)]
+        if self.encryption:
+            found += [*filter(None, [self.encryption.key]), *self.encryption.previous]
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

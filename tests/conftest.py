@@ -21,8 +21,8 @@ pytest.register_assert_rewrite(
     "tests",
     "spoilt_workspace",
     *("store_conformance", "store_conformance_journal", "store_conformance_lock"),
-    "store_child",
-    *("store_http", "store_object", "store_postgres", "store_sqlite"),
+    *("store_child", "store_encrypted", "store_http", "store_object", "store_postgres"),
+    "store_sqlite",
 )
 
 from tests.forks import forking  # noqa: E402

@@ -93,7 +93,10 @@ def killed_and_settled(world, root):
 
 
 class StoreFixtures:
-    """A subclass gives the fixtures `clock` and `opens` (each call opens the same state)."""
+    """A subclass gives the fixtures `clock`, `opens` (each call opens the same state), `stored`.
+
+    The latter tells all that is stored but the lock, so that two moments can be compared.
+    """
 
     @pytest.fixture
     def store(self, opens):
@@ -179,6 +182,21 @@ class StoreConformance(StoreFixtures):
             writer.begin(run())
             writer.save([record(n, version=5, run="other") for n in range(10)], [], "refresh")
         assert seen(filled) == before
+
+    def test_a_run_that_changes_nothing_writes_nothing(self, filled, stored):
+        """A run that finds all as it should be leaves what is stored alone, but for the lock."""
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.bind({"cn": "app-1"})
+        before = stored()
+        with filled.lock(holder()) as writer:
+            writer.begin(run())
+            writer.bind({"cn": "app-1"})
+            writer.save([*filled.everything()], [where(99)], "refresh")
+            writer.save([], [], "refresh")
+            writer.check()
+        assert filled.held() is None
+        assert stored() == before
 
     @pytest.mark.parametrize(
         "change",

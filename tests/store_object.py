@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from bucket_server import BUCKET, bucket
@@ -38,6 +40,18 @@ def cloud(endpoint, clock, prefix="ws"):
         },
     )
     return CloudObjects(store, clock)
+
+
+def lying(url, clock):
+    """Return what lies in a place but the lock and the clock; of a folder with when it came."""
+    if url.startswith("http"):
+        place = cloud(url, clock)
+        found = {name: place.get(name) for name in place.names("")}
+    else:
+        root = Path(unquote(urlsplit(url).path))
+        files = [path for path in root.rglob("*") if path.is_file()]
+        found = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    return {name: one for name, one in found.items() if name not in ("lock.json", "clock", ".gate")}
 
 
 def made(url, root, clock, **how):

@@ -7,6 +7,7 @@ import secrets
 import psycopg
 import pytest
 from store_conformance import Clock
+from store_sqlite import Fault
 
 from reconciler.stores.postgres import postgres_store
 
@@ -48,3 +49,60 @@ def opens(database, clock, tmp_path):
 
 FIXTURES = (clock, database, opens, place)
 """For a module that names them so."""
+
+
+WRITES = ("BEGIN ISOLATION LEVEL READ", "COMMIT", "UPDATE", "INSERT", "DELETE", "COPY", "VACUUM")
+
+
+def crash(connection):
+    raise Fault
+
+
+def breaking(at, act, *, late=False, what=""):
+    """Return a connect function at whose n-th statement of all something happens, and a count.
+
+    `act` is given the connection, before the statement is sent, or after it was answered. Counted
+    are those that begin with `what`, one text or several.
+    """
+    done = []
+
+    def reached(connection, query):
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        if not text.startswith(what):
+            return
+        done.append(text)
+        if len(done) == at or (len(done) > at and act is crash):
+            act(connection)
+
+    class Counted:
+        def execute(self, query, *more, **how):
+            if not late:
+                reached(self.connection, query)
+            found = super().execute(query, *more, **how)
+            if late:
+                reached(self.connection, query)
+            return found
+
+    class Cursor(Counted, psycopg.Cursor):
+        def executemany(self, query, rows, **how):
+            if not late:
+                reached(self.connection, query)
+            super().executemany(query, rows, **how)
+            if late:
+                reached(self.connection, query)
+
+        def copy(self, query, *more, **how):
+            reached(self.connection, query)
+            return super().copy(query, *more, **how)
+
+    class ServerCursor(Counted, psycopg.ServerCursor):
+        def fetchmany(self, size=0):
+            reached(self.connection, "FETCH")
+            return super().fetchmany(size)
+
+    def connect(**how):
+        connection = psycopg.connect(**how, cursor_factory=Cursor)
+        connection.server_cursor_factory = ServerCursor
+        return connection
+
+    return connect, done

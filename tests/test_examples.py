@@ -234,3 +234,13 @@ def test_ci_runs_the_tests_as_the_readme_says() -> None:
     for step in tests.strip().split(" && "):
         wanted = step.replace(" -q ", " --quiet --disable-pip-version-check ")
         assert wanted in script, step
+
+
+def test_the_tests_that_their_readme_names_are_there() -> None:
+    """What `tests/README.md` says is proved by a test is proved by one of that name."""
+    told = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    files = {path.name: path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py")}
+    for file in re.findall(r"\b(test_[a-z0-9_]+\.py)", told):
+        assert file in files, file
+    for name in re.findall(r"(?:::|`)(test_[a-z0-9_]+)`", told):
+        assert any(f"def {name}(" in text for text in files.values()), name

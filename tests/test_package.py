@@ -139,7 +139,7 @@ done
 COMPLETED = {
     "reconciler val": "validate",
     "reconciler state hi": "history",
-    "reconciler state ''": "list show rm mv push restore backup pull verify history",
+    "reconciler state ''": "list show rm mv push restore backup rekey pull verify history",
     "reconciler lock ''": "status",
     "reconciler plan --detailed": "--detailed-exitcode",
     "reconciler state mv a b --auto": "--auto-approve",

@@ -73,6 +73,7 @@ class TestVerify:
             "records": 1,
             "history": 3,
             "in_doubt": 0,
+            "encryption": None,
         }
 
     def test_nothing_recorded_is_fine(self, tmp_path: Path):

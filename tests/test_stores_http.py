@@ -43,6 +43,11 @@ def place(server, tmp_path):
     return "http", server.options, str(tmp_path)
 
 
+@pytest.fixture
+def stored(server):
+    return lambda: (server.document, server.posts)
+
+
 class TestStore(StoreConformance):
     """What every store keeps, kept behind HTTP."""
 
@@ -186,9 +191,13 @@ def test_a_lost_runner_leaves_its_intents_in_doubt(server, opens, place, tmp_pat
     assert opens(tmp_path / "other").unresolved() == ()
 
 
-def test_what_cannot_be_saved_is_kept_aside(filled, opens, tmp_path):
-    """Outcomes that the server does not take are in a private file, with the command to push it."""
-    filled.faults.append(Fault("POST", 500, times=0, path="/im"))
+@pytest.mark.parametrize("status", [500, 401, 403])
+def test_what_cannot_be_saved_is_kept_aside(filled, opens, tmp_path, status):
+    """Outcomes that the server does not take are in a private file, with the command to push it.
+
+    So too where the login ends in the middle of a run.
+    """
+    filled.faults.append(Fault("POST", status, times=0, path="/im"))
 
     def fails():
         with opens().lock(holder()) as writer:

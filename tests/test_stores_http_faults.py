@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -35,6 +36,7 @@ UNREADABLE = {
     "twice": Fault("GET", 200, b'{"tool": "reconciler", "tool": "reconciler"}'),
     "deep": Fault("GET", 200, b"[" * 100_000),
     "redirect": Fault("GET", 302, headers={"Location": "http://169.254.169.254/"}),
+    **{str(status): Fault("GET", status) for status in (400, 405, 409, 412, 423, 501)},
     "closed": Fault("GET", 0, times=99),
     "sum": Fault("GET", 200, b"{}", times=99, headers={"Content-MD5": "AAAA"}),
 }
@@ -109,6 +111,20 @@ def test_missing_after_it_was_seen_is_refused(filled, opens, tmp_path):
         opens().identity()
     assert refused.value.diagnostics[0].id == "state-missing"
     assert opens(tmp_path / "elsewhere").identity().serial == 0
+
+
+@pytest.mark.parametrize("what", ["gone", "older", "another's"])
+def test_what_is_taken_away_under_a_writer(filled, opens, tmp_path, what):
+    """A document that is deleted or replaced while a run writes is never written over."""
+    older = filled.document
+    with suppress(StateError, Locked), opens().lock(holder()) as writer:
+        writer.begin(run("run-2"))
+        filled.document = {"gone": None, "older": older, "another's": b'{"serial": 99}'}[what]
+        before = filled.document
+        for _ in range(2):
+            with pytest.raises((StateError, Locked), match=r"does not hold any more|has lost"):
+                writer.save([record(50)], [], "import")
+    assert filled.document == before
 
 
 def test_any_flipped_byte_is_found(filled, opens, tmp_path):
@@ -225,16 +241,6 @@ def test_a_writer_that_slept_is_refused(filled, opens, clock):
             with pytest.raises(Locked):
                 late.save([record(51)], [], "import")
             assert seen(opens()) == before
-
-
-def test_a_run_that_changes_nothing_writes_nothing(filled, opens):
-    """Neither the lock nor a look at it makes a version of the document."""
-    posts = filled.posts
-    store = opens()
-    with store.lock(holder()):
-        list(store.index())
-    assert store.held() is None
-    assert filled.posts == posts
 
 
 def test_every_document_has_a_serial_of_its_own(filled, opens):

@@ -23,7 +23,7 @@ from store_conformance import (
 )
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
-from store_object import FIXTURES, fill, made, write
+from store_object import FIXTURES, fill, lying, made, write
 
 from reconciler.errors import ConfigError, Locked
 from reconciler.state import Settlement, Status
@@ -53,6 +53,11 @@ def opens(place, clock, tmp_path):
         return made(url, root, clock, sleep=sleep, lease=lease)
 
     return open_
+
+
+@pytest.fixture
+def stored(place, clock):
+    return lambda: lying(place[0], clock)
 
 
 class TestStore(StoreConformance):
@@ -117,18 +122,6 @@ def test_a_bucket_is_left_tidy(in_bucket, server):
     fill(in_bucket())
     write(in_bucket())
     assert sorted(server.objects) == ["ws/clock", "ws/lock.json", "ws/state.json"]
-
-
-def test_a_run_that_changes_nothing_writes_nothing(in_bucket, server):
-    """The lock and a look at the state touch neither the document nor the steps."""
-    fill(in_bucket())
-    before = server.objects["ws/state.json"]
-    asked = len(server.asked)
-    with in_bucket().lock(holder()):
-        pass
-    assert server.objects["ws/state.json"] == before
-    wrote = {key for method, key in server.asked[asked:] if method == "PUT"}
-    assert wrote == {"ws/lock.json", "ws/clock"}
 
 
 def test_modes(in_folder, folder):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from bucket_server import Fault
 from store_conformance import holder, intent, record, run, where
 from store_object import FIXTURES, fill, write
 
-from reconciler.errors import StateError
+from reconciler.errors import Locked, StateError
 from reconciler.snapshot import decode
 from reconciler.state import Settlement, Status
 from reconciler.stores.object import ObjectRemote, objects
@@ -170,15 +173,19 @@ def test_an_outage_is_an_error(in_bucket, server, method, status):
     assert len(list(in_bucket().index())) == 10
 
 
-def test_what_cannot_be_saved_is_kept_aside(in_bucket, server, tmp_path):
-    """Outcomes that the store does not take are in a private file, with the command to push it."""
+@pytest.mark.parametrize("status", [500, 403])
+def test_what_cannot_be_saved_is_kept_aside(in_bucket, server, tmp_path, status):
+    """Outcomes that the store does not take are in a private file, with the command to push it.
+
+    So too where the credentials end in the middle of a run.
+    """
     fill(in_bucket())
 
     def fails():
         with in_bucket().lock(holder()) as writer:
             writer.begin(run("run-2"))
             writer.intend([intent("i-1", 50, run="run-2")])
-            server.faults.append(Fault("PUT", 500, times=10**6))
+            server.faults.append(Fault("PUT", status, times=10**6))
             writer.settle([Settlement("i-1", Status.CONFIRMED, record=record(50))])
 
     with pytest.raises(StateError) as failed:
@@ -186,3 +193,129 @@ def test_what_cannot_be_saved_is_kept_aside(in_bucket, server, tmp_path):
     path = tmp_path / ".reconciler" / "errored-run-2.json"
     assert f"state push {path}" in failed.value.diagnostics[0].hint
     assert where(50) in decode(path.read_bytes(), "kept").accounts
+
+
+def test_every_sync_may_fail(in_folder, folder, tmp_path, monkeypatch, clock):
+    """Whichever sync of a folder of objects fails: what was told is there, and work goes on."""
+    real = os.fsync
+    for at in count(1):
+        left, told = [at], []
+
+        def sync(descriptor, left=left):
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(errno.EIO, "Input/output error")
+            real(descriptor)
+
+        home = tmp_path / str(at)
+        home.mkdir()
+        with monkeypatch.context() as patch, suppress(StateError):
+            patch.setattr(os, "fsync", sync)
+            with in_folder(home).lock(holder(host="elsewhere")) as writer:
+                writer.begin(run(f"run-{at}"))
+                writer.intend([intent(f"i-{at}", at, run=f"run-{at}")])
+                told.append(f"i-{at}")
+                writer.settle([Settlement(f"i-{at}", Status.CONFIRMED, record=record(at))])
+                told.append(where(at))
+        clock.now += 61
+        store = in_folder(home)
+        known = {one.id for one in store.unresolved()}
+        known |= {f"i-{int(one.address[-5:])}" for one in store.history()}
+        assert {*told} <= {*known, *dict(store.index())}
+        if left[0] > 0:
+            break
+        write(in_folder(home), 1000 + at, f"after-{at}")
+    assert at > 8
+
+
+def gone_document(folder):
+    (folder / "state.json").unlink()
+
+
+def gone_lock(folder):
+    (folder / "lock.json").unlink()
+
+
+def gone_everything(folder):
+    for path in (*(folder / "steps").iterdir(), folder / "state.json", folder / "lock.json"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("takes", [gone_document, gone_lock, gone_everything])
+def test_what_is_taken_away_under_a_writer(in_folder, folder, takes):
+    """A document that is gone is no new state; a writer whose lock is gone writes no more."""
+    fill(in_folder())
+    with suppress(StateError, Locked), in_folder().lock(holder(host="elsewhere")) as writer:
+        writer.begin(run("run-2"))
+        takes(folder)
+        if takes is gone_document:
+            writer.save([record(50)], [], "import")
+        else:
+            for _ in range(2):
+                with pytest.raises(Locked):
+                    writer.save([record(50)], [], "import")
+    if takes is gone_lock:
+        # The step that tells whether the lock is still ours is there before the look at it.
+        assert len(list(in_folder().index())) in (10, 11)
+        write(in_folder(), 51, "run-3")
+    else:
+        with pytest.raises(StateError):
+            in_folder().identity()
+
+
+class Stale:
+    """Objects of a store whose readings lag: it answers as it was at some moment."""
+
+    def __init__(self, place):
+        self.place, self.then = place, None
+
+    def __getattr__(self, name):
+        return getattr(self.place, name)
+
+    def stop(self):
+        self.then = {name: self.place.get(name) for name in ("state.json", *self.names("steps/"))}
+
+    def get(self, name):
+        if self.then is None or name == "lock.json":
+            return self.place.get(name)
+        return self.then.get(name)
+
+    def tag(self, name):
+        found = self.get(name)
+        return found[1] if found else ""
+
+    def names(self, prefix):
+        if self.then is None:
+            return self.place.names(prefix)
+        return sorted(name for name in self.then if name.startswith(prefix))
+
+
+@pytest.mark.parametrize("folded", [True, False], ids=["document", "steps"])
+def test_a_stale_reading_is_found_out(folder, in_folder, tmp_path, clock, folded):
+    """Who reads what was there before is refused where more was seen, and else when it writes."""
+    fill(in_folder())
+    place = Stale(objects(folder.as_uri()))
+    place.stop()
+
+    def stale(root):
+        return RemoteStore(ObjectRemote("x", place, clock=clock), root, "ws")
+
+    if folded:
+        write(in_folder())
+    else:
+        other = in_folder().lock(holder(host="elsewhere"))
+        writer = other.__enter__()
+        writer.begin(run("run-2"))
+        writer.save([record(50)], [], "import")
+        clock.now += 61
+    with (
+        pytest.raises((StateError, Locked)),
+        stale(tmp_path / "elsewhere").lock(holder()) as writer,
+    ):
+        writer.begin(run("late"))
+    place.then = None
+    found = in_folder(tmp_path / "third")
+    assert where(50) in dict(found.index())
+    assert "late" not in {one.run.id for one in found.history()}
+    clock.now += 61  # who was refused so believes the lock to be another's, and leaves it alone
+    write(in_folder(tmp_path / "third"), 51, "run-4")

@@ -5,73 +5,15 @@ import time
 
 import psycopg
 import pytest
-from store_child import child, comes_too_late, turns
 from store_conformance import holder, intent, record, run, seen, where
-from store_postgres import FIXTURES
-from store_sqlite import fill
+from store_postgres import FIXTURES, breaking, crash
+from store_sqlite import Fault, fill
 
 from reconciler.errors import Locked, StateError
 from reconciler.state import Settlement, Status
 from reconciler.stores import postgres_place, postgres_tables
 
 clock, database, opens, place = FIXTURES
-
-
-class Fault(BaseException):
-    """What a test raises to stand for a process that ends at this statement."""
-
-
-def breaking(at, act, *, late=False, what=""):
-    """Return a connect function at whose n-th statement of all something happens, and a count.
-
-    `act` is given the connection, before the statement is sent, or after it was answered.
-    """
-    done = []
-
-    def reached(connection, query):
-        text = query.decode() if isinstance(query, bytes) else str(query)
-        if not text.startswith(what):
-            return
-        done.append(text)
-        if len(done) == at or (len(done) > at and act is crash):
-            act(connection)
-
-    class Counted:
-        def execute(self, query, *more, **how):
-            if not late:
-                reached(self.connection, query)
-            found = super().execute(query, *more, **how)
-            if late:
-                reached(self.connection, query)
-            return found
-
-    class Cursor(Counted, psycopg.Cursor):
-        def executemany(self, query, rows, **how):
-            if not late:
-                reached(self.connection, query)
-            super().executemany(query, rows, **how)
-            if late:
-                reached(self.connection, query)
-
-        def copy(self, query, *more, **how):
-            reached(self.connection, query)
-            return super().copy(query, *more, **how)
-
-    class ServerCursor(Counted, psycopg.ServerCursor):
-        def fetchmany(self, size=0):
-            reached(self.connection, "FETCH")
-            return super().fetchmany(size)
-
-    def connect(**how):
-        connection = psycopg.connect(**how, cursor_factory=Cursor)
-        connection.server_cursor_factory = ServerCursor
-        return connection
-
-    return connect, done
-
-
-def crash(connection):
-    raise Fault
 
 
 ENDS = [
@@ -237,31 +179,6 @@ def test_reader_whose_moment_is_gone_says_so(opens, terminate):
     assert where(50) in dict(store.index())
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 6), (4, 3), (16, 1), (64, 1)])
-def test_appliers_take_turns(opens, place, count, rounds):
-    """Of many processes one at a time writes, each under a higher fence, and nothing is lost."""
-    taken = turns([child("queue", place, rounds) for _ in range(count)])
-    store = opens()
-    assert [e.run.id for e in store.history()] == [id for *_, id in taken]
-    assert store.chain() == store.identity().serial == count * rounds
-    assert len(list(store.index())) == count
-
-
-def test_killed_on_another_host(opens, place):
-    """The lock of a holder that was killed elsewhere is free when its lease has ended."""
-    child("abroad", place, lease=1.5).wait()
-    store = opens(clock=None)
-    assert store.held().holder.host == "elsewhere"
-    started = time.monotonic()
-    with store.lock(holder("bob"), timeout=10):
-        assert time.monotonic() - started < 1.5 + 5
-
-
-def test_stopped_beyond_the_lease(opens, place):
-    """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    comes_too_late(place, lambda: opens(clock=None))
-
-
 def test_heartbeat_outlives_its_backend(opens, terminate):
     """The heartbeat prolongs the lease over a connection of its own, and makes a new one."""
     kept = []
@@ -286,3 +203,44 @@ def test_heartbeat_outlives_its_backend(opens, terminate):
         assert store.held().id == before.id
         writer.save([record(1)], [], "import")
     assert store.held() is None
+
+
+def test_a_row_that_somebody_keeps_is_told(opens, database, monkeypatch):
+    """A writer that another session keeps waiting gives up, says so, and has written nothing."""
+    monkeypatch.setattr(postgres_place, "BUSY_SECONDS", 0.2)
+    fill(opens())
+    content = seen(opens())
+    with psycopg.connect(database) as other:
+        other.execute("SELECT 1 FROM reconciler.lock FOR UPDATE")
+        with pytest.raises(StateError, match="busy"), opens().lock(holder()):
+            pass
+        assert seen(opens()) == content
+
+
+def test_a_login_that_ends_midway(opens, terminate):
+    """Where the server lets nobody in any more, the run ends, and what it was told is there."""
+    fill(opens(), 3)
+    refused, kept = [], []
+
+    def connect(**how):
+        if refused:
+            raise psycopg.OperationalError("password authentication failed for user hunter2")
+        kept.append(psycopg.connect(**how))
+        return kept[-1]
+
+    store = opens(connect=connect, sleep=lambda _: None)
+
+    def fails():
+        with store.lock(holder(host="elsewhere")) as writer:
+            writer.begin(run("run-2"))
+            writer.intend([intent("i-9", 9, run="run-2")])
+            refused.append(True)
+            for connection in kept:
+                if not connection.closed:
+                    terminate(connection)
+            writer.settle([Settlement("i-9", Status.CONFIRMED, record=record(9))])
+
+    with pytest.raises(StateError, match="cannot be reached, or refused the login") as failed:
+        fails()
+    assert "hunter2" not in str(failed.value)
+    assert "i-9" in {one.id for one in opens().unresolved()}

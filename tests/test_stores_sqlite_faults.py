@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store_child import child, comes_too_late, turns
+from store_child import child, turns
 from store_conformance import holder, intent, record, run, seen, where
-from store_sqlite import fill
+from store_sqlite import Fault, failing, fill
 
 from reconciler.errors import Locked, StateError
 from reconciler.state import Settlement, Status
@@ -49,12 +49,14 @@ def test_truncation(opens, filled, place):
         assert outcome(opens, filled), size
 
 
-def test_bit_flips(opens, filled, place):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("flips", [300, pytest.param(3000, marks=pytest.mark.crowd)])
+def test_bit_flips(opens, filled, place, flips):
     """A flipped bit is either harmless or refused: never other content, never nothing."""
     whole = place.read_bytes()
     dice = random.Random(20270115)
     found = 0
-    for _ in range(300):
+    for _ in range(flips):
         at = dice.randrange(len(whole))
         damaged = bytearray(whole)
         damaged[at] ^= 1 << dice.randrange(8)
@@ -65,34 +67,55 @@ def test_bit_flips(opens, filled, place):
     assert found > 30
 
 
+def left_with_a_wal(opens, place):
+    """Make a file whose last writes are only in its log, as a reader kept them there; return both.
+
+    Also returned is what the whole says. The mark is the whole's.
+    """
+    reader = opens()
+    list(reader.index())
+    store = opens()
+    with store.lock(holder()) as writer:
+        writer.begin(run("late"))
+        writer.save([record(70)], [], "import")
+    wal = place.with_name("state.db-wal")
+    whole, log = place.read_bytes(), wal.read_bytes()
+    assert log
+    content = seen(store)
+    reader.close()
+    store.close()
+    for name in ("state.db-wal", "state.db-shm"):
+        place.with_name(name).unlink(missing_ok=True)
+    return whole, log, content
+
+
+def test_a_file_without_its_log_is_refused(opens, filled, place):
+    """A file copied without its log is older than the mark; with it, it is the whole."""
+    whole, log, content = left_with_a_wal(opens, place)
+    place.write_bytes(whole)
+    with pytest.raises(StateError) as refused:
+        opens()
+    assert refused.value.diagnostics[0].id == "state-rolled-back"
+    place.write_bytes(whole)
+    place.with_name("state.db-wal").write_bytes(log)
+    assert seen(opens()) == content
+
+
+def test_a_foreign_log_changes_nothing(opens, filled, place, tmp_path):
+    """The log of another file, half a log or nonsense beside a file is never taken for its own."""
+    whole, log, content = left_with_a_wal(opens, place)
+    other = tmp_path / "other" / "state.db"
+    fill(opens(other))
+    _, foreign, _ = left_with_a_wal(lambda path=other, **how: opens(path, **how), other)
+    for beside in (foreign, log[: len(log) // 2], b"\0" * 4096, b"nonsense" * 999, b""):
+        for name in ("state.db-wal", "state.db-shm"):
+            place.with_name(name).unlink(missing_ok=True)
+        place.write_bytes(whole)
+        place.with_name("state.db-wal").write_bytes(beside)
+        assert outcome(opens, content)
+
+
 # Faults of disk and process
-
-
-class Fault(BaseException):
-    """What a test raises to stand for a process that ends at this statement."""
-
-
-def failing(at, error):
-    """Return a connect function whose n-th statement of all raises, and a list of those done."""
-    done = []
-
-    class Failing(sqlite3.Connection):
-        def _count(self, sql):
-            done.append(sql)
-            if len(done) == at:
-                raise error
-            if len(done) > at and isinstance(error, Fault):
-                raise error
-
-        def execute(self, sql, *more):
-            self._count(sql)
-            return super().execute(sql, *more)
-
-        def executemany(self, sql, *more):
-            self._count(sql)
-            return super().executemany(sql, *more)
-
-    return lambda *args, **how: sqlite3.connect(*args, factory=Failing, **how), done
 
 
 def script(store, told):
@@ -217,11 +240,6 @@ def test_contenders(opens, place, count, rounds):
     assert len(turns([child("race", place, rounds) for _ in range(count)])) == count * rounds
 
 
-def test_stopped_beyond_the_lease(opens, place):
-    """A process that slept past its lease is refused when it wakes, though nobody told it."""
-    comes_too_late(place, lambda: opens(clock=time.time, sleep=time.sleep))
-
-
 def test_heartbeat_keeps_the_lock(opens, place):
     """The heartbeat prolongs the lease in the background and ends with the lock."""
     store = opens(clock=time.time, lease=0.8)
@@ -251,8 +269,8 @@ def test_recycled_pid_is_not_the_holder(opens, filled, place):
 
 
 @pytest.fixture
-def two_steps(monkeypatch):
-    """Make this version know a second schema step."""
+def one_more_step(monkeypatch):
+    """Make this version know another schema step."""
     from reconciler.stores import sqlite
     from reconciler.stores.sqlite_migrate import packaged
 
@@ -265,14 +283,14 @@ def version(path):
         return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
-def test_reader_of_an_older_schema(opens, filled, place, two_steps):
+def test_reader_of_an_older_schema(opens, filled, place, one_more_step):
     """Reading an older file works and leaves it as it is."""
     before = place.read_bytes()
     assert seen(opens()) == filled
     assert place.read_bytes() == before
 
 
-def test_writer_brings_the_schema_up_to_date(opens, filled, place, two_steps):
+def test_writer_brings_the_schema_up_to_date(opens, filled, place, one_more_step):
     """Taking the lock migrates, after a copy of the older file was made."""
     store = opens()
     assert seen(store) == filled
@@ -282,12 +300,12 @@ def test_writer_brings_the_schema_up_to_date(opens, filled, place, two_steps):
         writer.save([record(70)], [], "import")
     assert where(70) in dict(store.index())
     store.close()
-    (copy,) = place.parent.glob("state.db.before-v2-*")
-    assert (version(place), version(copy)) == (2, 1)
+    (copy,) = place.parent.glob("state.db.before-v3-*")
+    assert (version(place), version(copy)) == (3, 2)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-def test_crash_in_a_migration(opens, filled, place, two_steps):
+def test_crash_in_a_migration(opens, filled, place, one_more_step):
     """A migration that ends at any statement leaves the old version or the new one, whole."""
     at = 0
     while True:
@@ -308,7 +326,7 @@ def test_crash_in_a_migration(opens, filled, place, two_steps):
         store.close()
         if len(done) < at:
             break
-    assert version(place) == 2
+    assert version(place) == 3
     assert at > 20
 
 

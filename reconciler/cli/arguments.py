@@ -20,7 +20,7 @@ _LANGUAGES = ("en", "zh-CN")
 _VALUED = ("--chdir", "--log-level")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
-    *("force-unlock", "state rm", "state mv", "state push", "state restore"),
+    *("force-unlock", "state rm", "state mv", "state push", "state restore", "state rekey"),
 )
 
 
@@ -357,7 +357,13 @@ def _state(parser: argparse.ArgumentParser) -> None:
     for one in (push, restore):
         one.add_argument("snapshot", metavar="FILE", help="what `state pull` or a backup wrote")
     part("backup", "write a snapshot into .reconciler/backups", "")
-    for one in (drop, move, push, restore):
+    rekey = part(
+        "rekey",
+        "encrypt anew: state, history and backups, under the key named first",
+        "",
+        _WRITES,
+    )
+    for one in (drop, move, push, restore, rekey):
         _approve(one)
         _lock_timeout(one)
     pull = part("pull", "print the whole state as a snapshot", "--redact")

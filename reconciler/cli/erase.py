@@ -21,7 +21,7 @@ from reconciler.state import Record
 from reconciler.stores import backups
 from reconciler.views.words import number, visible
 
-_BEYOND: Final = {
+BEYOND: Final = {
     "sqlite": "blocks of the disk that were freed, and copies that the file system or a disk "
     "backup keeps",
     "postgres": "the database's own backups and log archives, and rows that VACUUM has yet to free",
@@ -51,13 +51,12 @@ def run(arguments: Namespace, console: Console) -> int:
             for path in backups.listed(own):
                 try:
                     holder = session.holder("erase")
-                    name = session.workspace.name
-                    if backups.erase(path, name, where, erasure, this, holder):
+                    if backups.erase(path, session.backups, where, erasure, this, holder):
                         rewritten.append(path)
                 except (ReconcilerError, OSError) as problem:
                     failed.append(_left(path, problem))
         console.lines(_done(where, record, lines, rewritten))
-        console.lines(_beyond(session, own))
+        console.lines(_beyond(session))
         console.findings(failed)
     return Exit.ERROR if failed else Exit.DONE
 
@@ -70,8 +69,8 @@ def _known(session: Session, where: Address) -> None:
     """Raise StateError where nothing tells of the account, so that a typing error is noticed."""
     if _record(session, where) or next(iter(session.store.history(where)), None):
         return
-    name = session.workspace.name
-    if any(backups.tells(path, name, where) for path in backups.listed(session.root / OWN)):
+    files = backups.listed(session.root / OWN)
+    if any(backups.tells(path, session.backups, where) for path in files):
         return
     raise StateError.of(
         "not-recorded",
@@ -101,20 +100,26 @@ def _done(
     )
 
 
-def _beyond(session: Session, own: Path) -> Iterator[str]:
+def _beyond(session: Session) -> Iterator[str]:
     yield "Not touched, and for you to look after:"
     yield "  the vendor, which holds what it held (change the YAML and apply)"
     yield "  the account files and their history in git"
     yield "  plan files, pulled snapshots, reports and CI logs that were kept elsewhere"
-    yield f"  {_BEYOND[session.workspace.state.backend]}"
+    yield f"  {BEYOND[session.workspace.state.backend]}"
     yield "  the account's id, labels, ban flag, ticket, token reference, times and operators"
     yield "  the reasons for which rules were overridden"
     yield (
         "  guesses: who holds the state can try values against a digest, some 25 a second; a "
         "birthday or a gender is soon found so"
     )
+    yield from old_copies(session)
+
+
+def old_copies(session: Session) -> Iterator[str]:
+    """Yield a line for every copy of the state that was once put aside here."""
     state = session.root / session.workspace.state.path
-    for path in sorted({*state.parent.glob(f"{state.name}.before-*"), *own.glob("*.damaged-*")}):
+    aside = (session.root / OWN).glob("*.damaged-*")
+    for path in sorted({*state.parent.glob(f"{state.name}.before-*"), *aside}):
         yield f"  {visible(str(path), 500)} (an old copy: remove it)"
 
 

@@ -26,6 +26,7 @@ from reconciler.plan import plan
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
     from reconciler.state import Reader
+    from reconciler.stores.keys import Keys
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -105,7 +106,7 @@ def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]
 def _recorded(session: Session, arguments: Namespace) -> Reader:
     if not arguments.snapshot:
         return session.store
-    snapshot = snapshot_file(arguments.snapshot)
+    snapshot = snapshot_file(arguments.snapshot, session.keys)
     if snapshot.who.workspace != session.workspace.name:
         raise Refused.of(
             "wrong-workspace",
@@ -115,10 +116,11 @@ def _recorded(session: Session, arguments: Namespace) -> Reader:
     return snapshot
 
 
-def snapshot_file(name: str) -> Snapshot:
-    """Read a snapshot. Raises StateError if it cannot be read or is not one."""
+def snapshot_file(name: str, keys: Keys) -> Snapshot:
+    """Read a snapshot, encrypted or not. Raises StateError if it cannot be read or is not one."""
     from reconciler.files import read_regular
-    from reconciler.snapshot import LARGEST, decode
+    from reconciler.snapshot import LARGEST
+    from reconciler.stores import backups
 
     try:
         data = read_regular(Path(name), LARGEST)
@@ -129,7 +131,7 @@ def snapshot_file(name: str) -> Snapshot:
             detail=f"{problem.strerror}.",
             hint="name a file that was made with: reconciler state pull",
         ) from None
-    return decode(data, name)
+    return backups.snapshot(data, name, keys)
 
 
 def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]:

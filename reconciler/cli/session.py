@@ -24,7 +24,7 @@ from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, StateError, UsageError
 from reconciler.files import OWN
-from reconciler.state import Holder, Record, Run, Store, Writer
+from reconciler.state import Holder, Record, Rewriter, Run, Store
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from reconciler.events import Throttled
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
+    from reconciler.stores.backups import Opens
+    from reconciler.stores.keys import Keys
     from reconciler.transport import Transport
     from reconciler.transport.pacing import Pacer
 
@@ -91,6 +93,10 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The state store; opening it for reading creates nothing."""
+        return self.opened(self.keys)
+
+    def opened(self, keys: Keys) -> Store:
+        """Open the state store with other keys than those that it should be read with."""
         from reconciler.stores import open_store
 
         store = open_store(
@@ -99,9 +105,24 @@ class Session:
             self.workspace.name,
             environ=self.environ,
             resolve=lambda reference: self.resolver.resolve(reference),
+            keys=keys,
         )
         self._open.callback(store.close)
         return store
+
+    @cached_property
+    def keys(self) -> Keys:
+        """What the recorded state is encrypted with; no key is read before it is needed."""
+        from reconciler.stores.keys import Keys
+
+        return Keys(self.workspace.state.encryption, lambda one: self.resolver.resolve(one))
+
+    @property
+    def backups(self) -> Opens:
+        """What opens the backups of the state."""
+        from reconciler.stores.backups import Opens
+
+        return Opens(self.workspace.name, self.keys)
 
     def desired(self, moment: datetime | None = None) -> Iterator[Account]:
         """Yield the desired accounts; warnings gather in `warnings`.
@@ -123,8 +144,7 @@ class Session:
             for value in (app.proxy, *app.credentials.values())
             if isinstance(value, Reference)
         ]
-        state = self.workspace.state.options.values()
-        reserved += [value for value in state if isinstance(value, Reference)]
+        reserved += self.workspace.state.secrets
         hooks = self.workspace.notify
         reserved += [text for hook in hooks for text in (hook.url, hook.secret) if text]
         resolver = Resolver(
@@ -271,13 +291,15 @@ class Session:
                 )
         return apps
 
-    def lock(self, operation: str, patience: float = 0.0) -> AbstractContextManager[Writer]:
+    def lock(
+        self, operation: str, patience: float = 0.0, store: Store | None = None
+    ) -> AbstractContextManager[Rewriter]:
         """Return the lock for a command that writes; `patience` is in seconds.
 
         Raises StateError where what it writes would be thrown away with the machine.
         """
         self.refuse_ephemeral()
-        return self.store.lock(self.holder(operation), patience)
+        return (store or self.store).lock(self.holder(operation), patience)
 
     def refuse_ephemeral(self) -> None:
         """Raise StateError on a CI runner whose local state would be thrown away with it."""
@@ -299,7 +321,7 @@ class Session:
         """Back the state up before it is changed. Raises StateError where that fails."""
         from reconciler.stores.backups import keep
 
-        keep(self.store, self.root / OWN / "backups", to_text(now()))
+        keep(self.store, self.root / OWN / "backups", to_text(now()), self.keys)
 
     def holder(self, operation: str) -> Holder:
         """Return who asks for the lock."""

@@ -150,14 +150,14 @@ def _pull(session: Session, arguments: Namespace, console: Console) -> int:
 
 def _backup(session: Session, _arguments: Namespace, console: Console) -> int:
     from reconciler.files import private_folder, write_private
-    from reconciler.snapshot import encode
+    from reconciler.stores.backups import text
 
     stamp = to_text(now()).replace(":", "")
     path = session.root / OWN / "backups" / f"{session.store.identity().serial}-{stamp}.json"
     private_folder(path.parent)
     if path.exists():
         raise StateError.of("exists", f"{path} exists already", hint="wait a second and try again")
-    write_private(path, encode(session.store))
+    write_private(path, text(session.store, session.keys))
     console.print(f"Wrote {path}")
     return Exit.DONE
 
@@ -185,11 +185,14 @@ def _push(session: Session, arguments: Namespace, console: Console) -> int:
 def _restore(session: Session, arguments: Namespace, console: Console) -> int:
     """Go back to a snapshot, also where the state itself is beyond use."""
     from reconciler.stores import set_aside
+    from reconciler.stores.keys import NEEDS
 
     snapshot = _snapshot(session, arguments.snapshot)
     try:
         session.store.identity()
     except StateError as problem:
+        if any(finding.id in NEEDS for finding in problem.diagnostics):
+            raise  # it is not damaged, it wants a key
         console.findings(problem.diagnostics)
         _ask(arguments, console, "Move the unusable state aside and start from the snapshot?")
         arguments.auto_approve = True
@@ -206,7 +209,13 @@ def _brought(session: Session, arguments: Namespace) -> str:
     path = Path(arguments.snapshot)
     if not is_copy(path):
         return "its history, and what was in doubt, are only in there"
-    put_back(path, session.root / session.workspace.state.path, session.workspace.name)
+    place = session.root / session.workspace.state.path
+    put_back(path, session.backups, place)
+    store = session.opened(session.keys.also_clear())
+    if session.keys.first and not store.identity().key:
+        with session.lock("state restore", store=store) as writer:
+            writer.begin(session.run("state restore"))
+            writer.rekey()
     return "its history since the backup is only in there"
 
 
@@ -229,8 +238,8 @@ def _read(session: Session, name: str) -> Snapshot:
 
     with suppress(OSError):  # told below, as of any other file
         if is_copy(Path(name)):
-            return read(Path(name), session.workspace.name)
-    return snapshot_file(name)
+            return read(Path(name), session.backups)
+    return snapshot_file(name, session.keys)
 
 
 def _replace(
@@ -297,6 +306,7 @@ def _verify(session: Session, arguments: Namespace, console: Console) -> int:
     }
     if arguments.format == "json":
         known = {"lineage": who.lineage, "serial": who.serial, "chain": who.chain}
+        known["encryption"] = who.key or None
         console.json({"valid": True, **known, **found})
         return Exit.DONE
     if not who.lineage:
@@ -312,7 +322,16 @@ def _verify(session: Session, arguments: Namespace, console: Console) -> int:
     console.print(f"  {number(found['records'], 'record')}, each with its digest")
     console.print(f"  {number(found['history'], 'line')} of history, and no line is missing")
     console.print(f"  {number(found['in_doubt'], 'action')} in doubt")
+    if who.key:
+        later = "" if who.key == session.keys.first else "; see: reconciler state rekey"
+        console.print(f"  all of it encrypted, with the key {who.key}{later}")
     return Exit.DONE
+
+
+def _rekey(session: Session, arguments: Namespace, console: Console) -> int:
+    from reconciler.cli.rekey import rekey
+
+    return rekey(session, arguments, console)
 
 
 _PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
@@ -326,4 +345,5 @@ _PARTS: Mapping[str, Callable[[Session, Namespace, Console], int]] = {
     "restore": _restore,
     "history": _history,
     "verify": _verify,
+    "rekey": _rekey,
 }

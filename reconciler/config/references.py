@@ -153,7 +153,7 @@ def _plain(text: str) -> str:
 
 
 def _own(workspace: Workspace) -> list[Reference]:
-    found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.options.values()]
+    found: list[Any] = [workspace.secrets.fingerprint_key, *workspace.state.secrets]
     found += [webhook.url for webhook in workspace.notify]
     found += [webhook.secret for webhook in workspace.notify if webhook.secret]
     for app in workspace.apps.values():

@@ -30,6 +30,7 @@ from reconciler.workspace import (
     DEFAULT_LIMITS,
     SIGNED,
     BanReason,
+    Encryption,
     Limit,
     Rule,
     SecretSettings,
@@ -198,7 +199,7 @@ def _workspace(
         root=str(root.resolve()),
         apps=apps,
         accounts=globs(built, tell),
-        state=_state(value.get("state") or {}, tell),
+        state=_state(value.get("state") or {}, built, tell),
         secrets=_secrets(value.get("secrets") or {}, tell),
         on_absent=value.get("on_absent", "forget"),
         limits=_limits(value.get("limits") or {}),
@@ -252,10 +253,10 @@ def _secret(text: str, path: Path_, tell: Tell) -> Reference | None:
         return None
 
 
-def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
+def _state(value: dict[str, Any], built: Built, tell: Tell) -> StateSettings:
     backend = str(value.get("backend", "sqlite"))
     allowed = _KEYS.get(backend, frozenset())
-    for key in value.keys() - allowed - {"backend", "ephemeral"}:
+    for key in value.keys() - allowed - {"backend", "ephemeral", "encryption"}:
         tell(
             ("state", key),
             "unknown-key",
@@ -299,7 +300,39 @@ def _state(value: dict[str, Any], tell: Tell) -> StateSettings:
         str(value.get("path", ".reconciler/state.db")),
         bool(value.get("ephemeral", False)),
         options,
+        _encryption(value.get("encryption"), built, tell),
     )
+
+
+def _encryption(value: Any, built: Built, tell: Tell) -> Encryption | None:
+    if not isinstance(value, dict):
+        return None
+    path = ("state", "encryption")
+    keys = [
+        _key(one, (*path, "previous", n), tell) for n, one in enumerate(value.get("previous") or [])
+    ]
+    if "key" not in value and not keys:
+        tell(path, "missing-key", "Encryption needs a key.", "add key: env:NAME here")
+    line, column = built.place(path) or (0, 0)
+    return Encryption(
+        _key(value.get("key"), (*path, "key"), tell),
+        tuple(key for key in keys if key is not None),
+        Source(WORKSPACE, line, column),
+    )
+
+
+def _key(text: Any, path: Path_, tell: Tell) -> Reference | None:
+    if not isinstance(text, str):
+        return None
+    if is_reference(text):
+        return _secret(text, path, tell)
+    tell(
+        path,
+        "literal-secret",
+        "A key is written out here.",
+        "write a reference: env:NAME; and make a new key, as this one was seen",
+    )
+    return None
 
 
 def _secrets(value: dict[str, Any], tell: Tell) -> SecretSettings:

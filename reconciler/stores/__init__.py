@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.errors import StateError
 from reconciler.state import Store
+from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.values import Reference
 from reconciler.workspace import StateSettings
 
@@ -23,17 +24,19 @@ def open_store(
     clock: Callable[[], float] = time.time,
     environ: Mapping[str, str] = os.environ,
     resolve: Callable[[Reference], str] = str,
+    keys: Keys = NO_KEYS,
 ) -> Store:
     """Open the store that the settings name; a relative path is beneath `root`.
 
-    `clock` returns seconds since 1970, `resolve` the value of a reference in the settings. Nothing
-    is created before the lock is taken. Raises StateError for an unknown backend and for recorded
-    state that cannot be trusted, ConfigError for settings that cannot be used.
+    `clock` returns seconds since 1970, `resolve` the value of a reference in the settings; `keys`
+    are what the state is encrypted with. Nothing is created before the lock is taken. Raises
+    StateError for an unknown backend and for recorded state that cannot be trusted, ConfigError for
+    settings that cannot be used.
     """
     if settings.backend == "sqlite":
         from reconciler.stores.sqlite import SqliteStore
 
-        return SqliteStore(root / settings.path, workspace, clock=clock)
+        return SqliteStore(root / settings.path, workspace, keys=keys, clock=clock)
     if settings.backend == "postgres":
         try:
             from reconciler.stores.postgres import SCHEMA, postgres_store
@@ -46,21 +49,22 @@ def open_store(
 
         url, schema = settings.options["url"], str(settings.options.get("schema", SCHEMA))
         url = resolve(url) if isinstance(url, Reference) else str(url)
-        return postgres_store(url, schema, root, workspace)
+        return postgres_store(url, schema, root, workspace, keys=keys)
     if settings.backend == "http":
         from reconciler.stores.http import HttpRemote
         from reconciler.stores.http_settings import http_settings
         from reconciler.stores.remote import RemoteStore
 
         found = http_settings(settings.options, root, environ, resolve)
-        return RemoteStore(HttpRemote(found, clock=clock), root, workspace)
+        return RemoteStore(HttpRemote(found, clock=clock), root, workspace, keys=keys)
     if settings.backend == "object":
         from reconciler.stores.object import ObjectRemote, objects
         from reconciler.stores.remote import RemoteStore
 
         url = settings.options["url"]
         url = resolve(url) if isinstance(url, Reference) else str(url)
-        return RemoteStore(ObjectRemote(url, objects(url), clock=clock), root, workspace)
+        remote = ObjectRemote(url, objects(url), clock=clock)
+        return RemoteStore(remote, root, workspace, keys=keys)
     raise StateError.of(
         "unknown-backend",
         f"the state backend {settings.backend!r} is not known to this version",

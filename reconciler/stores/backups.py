@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +16,10 @@ from reconciler.erasure import Erasure
 from reconciler.errors import ConfigError, ReconcilerError, StateError
 from reconciler.files import private_folder, read_regular, write_private
 from reconciler.snapshot import LARGEST, Snapshot, decode, encode
-from reconciler.state import Holder, Run, Store
+from reconciler.state import Holder, Reader, Rewriter, Run, Store
+from reconciler.stores.envelope import SNAPSHOT, closed, opened
 from reconciler.stores.high_water import beside
+from reconciler.stores.keys import Keys
 from reconciler.stores.sqlite import SqliteStore
 
 KEPT: Final = 10
@@ -27,7 +31,26 @@ _SQLITE: Final = b"SQLite format 3\0"
 _BESIDE: Final = ("-wal", "-shm", "-journal", ".high-water")
 
 
-def keep(store: Store, folder: Path, at: str) -> Path | None:
+@dataclass(frozen=True, slots=True)
+class Opens:
+    """What opens the backups of a workspace."""
+
+    workspace: str
+    keys: Keys
+
+
+def text(recorded: Reader, keys: Keys) -> Iterator[bytes]:
+    """Yield a snapshot in pieces, encrypted as the state is that it is of."""
+    who = recorded.identity()
+    return closed(encode(recorded), SNAPSHOT, who, keys, f"the state of {who.workspace}")
+
+
+def snapshot(data: bytes, name: str, keys: Keys) -> Snapshot:
+    """Read a snapshot, encrypted or not. Raises StateError."""
+    return decode(opened(data, SNAPSHOT, keys.also_clear(), name).text, name)
+
+
+def keep(store: Store, folder: Path, at: str, keys: Keys) -> Path | None:
     """Write the state into a new private file and remove the oldest; None if there is one already.
 
     There is one already where nothing was recorded yet, or nothing since the last backup: runs
@@ -45,7 +68,11 @@ def keep(store: Store, folder: Path, at: str) -> Path | None:
         if any(path.name.startswith(stem) for path in _made(folder)):
             return None
         path = folder / f"{stem}{at.replace(':', '')}"
-        path = _copied(store, path) if isinstance(store, SqliteStore) else _written(store, path)
+        if isinstance(store, SqliteStore):
+            path = _copied(store, path)
+        else:
+            path = path.with_suffix(".json")
+            write_private(path, text(store, keys))
         _prune(folder)
     except OSError as problem:
         raise _failed(folder, problem.strerror or str(problem)) from None
@@ -61,12 +88,6 @@ def _copied(store: SqliteStore, path: Path) -> Path:
     for end in _BESIDE:
         fresh.with_name(fresh.name + end).unlink(missing_ok=True)
     fresh.rename(target)
-    return target
-
-
-def _written(store: Store, path: Path) -> Path:
-    target = path.with_suffix(".json")
-    write_private(target, encode(store))
     return target
 
 
@@ -111,37 +132,28 @@ def is_copy(path: Path) -> bool:
         os.close(handle)
 
 
-def read(path: Path, workspace: str) -> Snapshot:
+def read(path: Path, opens: Opens) -> Snapshot:
     """Read a backup of either kind, or any snapshot. Raises StateError, and OSError."""
     if not is_copy(path):
-        return decode(read_regular(path, LARGEST), str(path))
-    store = SqliteStore(path, workspace)
-    try:
+        return snapshot(read_regular(path, LARGEST), str(path), opens.keys)
+    with _opened(path, opens) as store:
         accounts = {record.address: record for record in store.everything()}
         return Snapshot(store.identity(), accounts, dict(store.apps()))
-    finally:
-        store.close()
 
 
-def put_back(path: Path, place: Path, workspace: str) -> None:
+def put_back(path: Path, opens: Opens, place: Path) -> None:
     """Copy a backup of a SQLite state to where there is none: history and doubts come with it."""
-    store = SqliteStore(path, workspace)
-    try:
+    with _opened(path, opens) as store:
         store.backup(place)
-    finally:
-        store.close()
 
 
-def tells(path: Path, workspace: str, where: Address) -> bool:
+def tells(path: Path, opens: Opens, where: Address) -> bool:
     """Tell whether a backup holds anything of an account; one that cannot be read may."""
     try:
         if not is_copy(path):
-            return where in decode(read_regular(path, LARGEST), str(path)).accounts
-        store = SqliteStore(path, workspace)
-        try:
+            return where in snapshot(read_regular(path, LARGEST), str(path), opens.keys).accounts
+        with _opened(path, opens) as store:
             return _knows(store, where)
-        finally:
-            store.close()
     except (ReconcilerError, OSError):
         return True
 
@@ -151,33 +163,72 @@ def _knows(store: SqliteStore, where: Address) -> bool:
 
 
 def erase(
-    path: Path, workspace: str, where: Address, erasure: Erasure, run: Run, holder: Holder
+    path: Path, opens: Opens, where: Address, erasure: Erasure, run: Run, holder: Holder
 ) -> bool:
     """Erase an account in a backup, in place; tell whether it was in there.
 
     Raises StateError, and OSError, for a file that cannot be rewritten: it is then as it was.
     """
     if not is_copy(path):
-        return _erase_snapshot(path, where, erasure)
-    store = SqliteStore(path, workspace)
-    try:
+        return _erase_snapshot(path, opens, where, erasure)
+    with _opened(path, opens) as store:
         if not _knows(store, where):
             return False
         record = next(iter(store.records([where])), None)
-        with store.lock(holder) as writer:
-            writer.begin(run)
+        with _writing(store, path, run, holder) as writer:
             writer.erase(where, record and erasure.record(record), erasure.action)
         return True
+
+
+def _erase_snapshot(path: Path, opens: Opens, where: Address, erasure: Erasure) -> bool:
+    held = opened(read_regular(path, LARGEST), SNAPSHOT, opens.keys.also_clear(), str(path))
+    found = decode(held.text, str(path))
+    record = found.accounts.get(where)
+    if record is None or found.redacted:
+        return False
+    accounts = {**found.accounts, where: erasure.record(record)}
+    who = replace(found.who, key=held.key)
+    write_private(path, text(replace(found, who=who, accounts=accounts), opens.keys))
+    return True
+
+
+def rekey(path: Path, opens: Opens, run: Run, holder: Holder) -> bool:
+    """Put a backup under the first of the keys, in place; tell whether it was under another.
+
+    Raises StateError, and OSError, for a file that cannot be rewritten: it is then as it was.
+    """
+    if not is_copy(path):
+        held = opened(read_regular(path, LARGEST), SNAPSHOT, opens.keys.also_clear(), str(path))
+        who = replace(decode(held.text, str(path)).who, key=opens.keys.first)
+        if held.key != who.key:
+            write_private(path, closed([held.text], SNAPSHOT, who, opens.keys, str(path)))
+        return held.key != who.key
+    with _opened(path, opens) as store:
+        before = store.identity().key
+        with _writing(store, path, run, holder) as writer:
+            writer.rekey()
+        return before != opens.keys.first
+
+
+@contextmanager
+def _opened(path: Path, opens: Opens) -> Iterator[SqliteStore]:
+    """Open a copy of a SQLite state, whatever it is encrypted with."""
+    store = SqliteStore(path, opens.workspace, keys=opens.keys.also_clear())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _writing(store: SqliteStore, path: Path, run: Run, holder: Holder) -> Iterator[Rewriter]:
+    """Lock and write a copy, leaving nothing beside it: no mark, and no copy of an older schema."""
+    try:
+        with store.lock(holder) as writer:
+            writer.begin(run)
+            yield writer
     finally:
         store.close()
         beside(path).unlink(missing_ok=True)  # a mark is for what goes on, and this is at rest
-
-
-def _erase_snapshot(path: Path, where: Address, erasure: Erasure) -> bool:
-    snapshot = decode(read_regular(path, LARGEST), str(path))
-    record = snapshot.accounts.get(where)
-    if record is None or snapshot.redacted:
-        return False
-    accounts = {**snapshot.accounts, where: erasure.record(record)}
-    write_private(path, encode(replace(snapshot, accounts=accounts)))
-    return True
+    for older in path.parent.glob(f"{glob.escape(path.name)}.before-*"):
+        older.unlink()

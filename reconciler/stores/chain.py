@@ -10,17 +10,31 @@ from typing import Any, TypeAlias
 from reconciler.accounts import Address
 from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT
+from reconciler.stores.cipher import Cipher
 from reconciler.stores.high_water import Mark, beside
-from reconciler.stores.rows import Broken, Meta, link, number, opened, seal, stored, to_run
-from reconciler.stores.tables import Place, Tables, read_meta
+from reconciler.stores.keys import Keys
+from reconciler.stores.refusals import in_doubt
+from reconciler.stores.rows import (
+    JOURNAL,
+    Broken,
+    Meta,
+    Row,
+    link,
+    number,
+    opened,
+    sealed,
+    stored,
+    to_run,
+)
+from reconciler.stores.tables import Place, Tables, open_meta
 from reconciler.values import canonical, digest
 
 Hide: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def verify(place: Place, tables: Tables, mark: Mark | None) -> None:
+def verify(place: Place, keys: Keys, tables: Tables, mark: Mark | None) -> None:
     """Raise StateError or Broken unless the tables hold this workspace's whole newest state."""
-    meta = read_meta(tables)
+    meta, _ = open_meta(place, tables, keys)
     if meta.workspace != place.workspace:
         raise StateError.of(
             "state-other-workspace",
@@ -68,14 +82,13 @@ def _check_mark(place: Place, tables: Tables, meta: Meta, mark: Mark) -> None:
     )
 
 
-def walk(tables: Tables) -> int:
+def walk(tables: Tables, meta: Meta, cipher: Cipher) -> int:
     """Check all pages and indexes, every run, and the chain from its first serial to its tip.
 
     Returns how many serials there are. Raises Broken for what is not as it was written.
     """
     tables.walk()
-    meta = read_meta(tables)
-    runs = {to_run(row).id for row in tables.runs()}
+    runs = {to_run(row, cipher).id for row in tables.runs()}
     before, count, content = digest(meta.lineage.encode()), 0, stored(0)
     for serial, kept, prev, content, _, run in tables.serials():
         count += 1
@@ -89,27 +102,25 @@ def walk(tables: Tables) -> int:
     return count
 
 
-def rewrite(tables: Tables, meta: Meta, address: Address, hide: Hide) -> tuple[Meta, int]:
+def rewrite(
+    tables: Tables, meta: Meta, cipher: Cipher, address: Address, hide: Hide
+) -> tuple[Meta, int]:
     """Replace the action of every line of an account's journal, inside a transaction.
 
     Returns the meta row that this makes, and how many lines changed. Raises StateError where one
     is in doubt: what was asked for is then still needed.
     """
-    told, changed = meta.told, []
+    told, changed = meta.told, list[Row]()
     for row in tables.journal(address):
-        cells = list(opened(row, f"line {row[0]} of the journal"))
+        cells = list(opened(JOURNAL, row, cipher))
         if cells[7] in IN_DOUBT:
-            raise StateError.of(
-                "erase-in-doubt",
-                f"{address} has an action whose outcome is not known",
-                hint="settle it first: reconciler apply",
-            )
+            raise in_doubt(address)
         action = canonical(dict(hide(json.loads(cells[5]))))
         if (action, "") == (cells[5], cells[9]):
             continue
         cells[5], cells[9] = action, ""
-        fresh = seal(*cells)
-        told += number(fresh) - number(row[-1])
-        changed.append((*cells, fresh))
+        fresh = sealed(JOURNAL, tuple(cells), cipher)
+        told += number(fresh[-1]) - number(row[-1])
+        changed.append(fresh)
     tables.change_journal(changed)
     return replace(meta, told=told), len(changed)

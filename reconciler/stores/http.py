@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import httpx
 
@@ -26,7 +26,7 @@ from reconciler.errors import ReconcilerError, StateError
 from reconciler.stores.http_lock import OURS, PROBE, lock_holder, lock_info
 from reconciler.stores.http_settings import HttpSettings, trust
 from reconciler.stores.lease import Held
-from reconciler.stores.remote_content import Content
+from reconciler.stores.remote_content import Content, told_digest
 from reconciler.stores.remote_copy import Copy, Found, Moved
 
 LARGEST: Final = 512 << 20
@@ -37,7 +37,6 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _PIECE: Final = 64 * 1024
 _TRIES: Final = 5
 _PROBE_SECONDS: Final = 5.0
-_DIGEST: Final = b'"digest":"sha256:'
 _LOCKED: Final = (409, 423)
 _WRITTEN: Final = (200, 201, 204)
 _LOGGERS: Final = ("httpx", "httpcore", "httpcore.connection", "httpcore.http11")
@@ -65,8 +64,8 @@ class HttpRemote:
     one exchange with its repetitions.
     """
 
-    appends = False
-    leases = False
+    appends = None
+    leases = None
 
     def __init__(
         self,
@@ -146,10 +145,6 @@ class HttpRemote:
             self._sleep(_pause(attempt))
         raise self._failed(f"the write was not confirmed: {unsure}")
 
-    def append(self, after: Content, step: bytes, held: Held) -> NoReturn:
-        """Refuse: the protocol knows only whole documents."""
-        raise NotImplementedError
-
     def holder(self) -> Held | None:
         """Return who has the lock. The protocol tells only who asks for it, so it is asked for."""
         now = self.now()
@@ -185,10 +180,6 @@ class HttpRemote:
             held = lock_holder(answer.body)
             return mine if held.id == mine.id else held
         raise self._refused(answer, "locking")
-
-    def renew(self, before: Held, after: Held) -> NoReturn:
-        """Refuse: the lease stands in the document."""
-        raise NotImplementedError
 
     def free(self, held: Held, fence: int) -> bool:  # noqa: ARG002 (the document keeps it)
         """Unlock with the id, so that a lock which is another's by now stays."""
@@ -334,17 +325,7 @@ def _pause(attempt: int) -> float:
 
 def _seal(document: bytes | None) -> str | None:
     """Return what a document says its digest is, "" where there is none, None for nonsense."""
-    if document is None:
-        return ""
-    # No text in the document can hold this, as its quotes would be escaped; the last is its own.
-    at = document.rfind(_DIGEST) + len(_DIGEST)
-    if at >= len(_DIGEST):
-        return document[at : at + 64].decode("ascii", "replace")
-    try:
-        shape: Any = json.loads(document)
-        return str(shape["digest"]).removeprefix("sha256:")
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+    return "" if document is None else told_digest(document)
 
 
 def _serial(document: bytes) -> int:

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler.errors import Locked, ReconcilerError, StateError
 from reconciler.state import Holder, Lock
-from reconciler.stores.rows import Broken, Row, moment, opened, seal
+from reconciler.stores.rows import Broken, Row, moment, seal, unsealed
 from reconciler.stores.tables import Place, Tables
 
 
@@ -53,6 +54,23 @@ class Held:
         )
 
 
+def breaking(held: Held) -> dict[str, Any]:
+    """Return the action of the line of history that tells that a lock was broken."""
+    lock = held.told()
+    return {
+        "action": "force-unlock",
+        "lock": {
+            "id": lock.id,
+            "holder": held.name,
+            "host": held.host,
+            "pid": held.pid,
+            "operation": held.operation,
+            "acquired_at": lock.acquired_at,
+            "fence": lock.fence,
+        },
+    }
+
+
 def birth(pid: int) -> str:
     """Return what tells a process from a later one with its number; empty if it is not there.
 
@@ -90,7 +108,7 @@ def read_lock(tables: Tables) -> Held:
     row = tables.lock()
     if row is None:
         raise Broken("the row of the lock is missing")
-    return Held(*opened(row, "the row of the lock"))
+    return Held(*unsealed(row, "the row of the lock"))
 
 
 def take(tables: Tables, holder: Holder, lease: float, id: str) -> Held | None:

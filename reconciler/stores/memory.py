@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from reconciler.accounts import Address
 from reconciler.state import Entry, Identity, Intent, Lock, Record, Run, Settlement
 from reconciler.stores.remote_content import Change, Content
-from reconciler.stores.remote_writes import Pen, begun, bound, erased, intended, saved, settled
+from reconciler.stores.remote_writes import Pen, begun, bound, intended, saved, settled
 from reconciler.stores.rows import moment
 
 
 class MemoryState:
     """A `Reader` that is its own writer: nobody else knows of it, so no lock is to be lost.
 
-    It has what an apply and a refresh need of a `Writer`. `clock` is in seconds since 1970.
+    `clock` is in seconds since 1970.
     """
 
     def __init__(self, workspace: str, clock: Callable[[], float]) -> None:
@@ -75,17 +74,6 @@ class MemoryState:
     def save(self, records: Sequence[Record], forget: Sequence[Address], operation: str) -> None:
         """Replace or drop records outside an apply, with history."""
         self._put(saved(self._content, records, forget, operation, self._pen()))
-
-    def erase(
-        self,
-        address: Address,
-        record: Record | None,
-        hide: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-    ) -> int:
-        """Rewrite what is kept of an account; return how many lines of history changed."""
-        change, count = erased(self._content, address, record, hide, self._pen())
-        self._put(change)
-        return count
 
     def check(self) -> None:
         """Do nothing: the lock is never lost."""

@@ -3,7 +3,8 @@
 `state.json` is the document, replaced only where its tag is the one that was read. What is
 written since lies in `steps/REVISION.json`, each made only where there is none, so that of two
 writers one is refused. `lock.json` stays there also when nobody holds it: to give a lock up is a
-conditional write as well, because stores cannot delete conditionally, and it keeps the fence.
+conditional write as well, because stores cannot delete conditionally, and it keeps the fence and
+the newest revision, by which a reading that lags is found out before anything is built on it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reconciler.values import canonical, loads
 _STATE: Final = "state.json"
 _LOCK: Final = "lock.json"
 _STEPS: Final = "steps/"
+_REVISION: Final = "revision"
 _TRIES: Final = 5
 
 
@@ -85,16 +87,18 @@ def objects(url: str) -> Objects:
 
 
 class ObjectRemote:
-    """Implements `Remote` on a place for objects. `clock` is in seconds since 1970."""
+    """Implements `Remote` with all its parts on a place for objects.
 
-    appends = True
-    leases = True
+    `clock` is in seconds since 1970.
+    """
 
     def __init__(self, url: str, place: Objects, *, clock: Callable[[], float] = time.time) -> None:
         self.name = url.partition("?")[0]
+        self.appends = self.leases = self
         self._objects = place
         self._clock = clock
         self._skew = 0.0
+        self._newest = 0
 
     def now(self) -> float:
         """Return seconds since 1970 by the store's clock, once a lock was asked for."""
@@ -140,6 +144,7 @@ class ObjectRemote:
     def write(self, copy: Copy, after: Content, document: bytes, held: Held) -> str:
         """Replace the document where nobody else has, and drop the steps that it holds."""
         self._demand(held)
+        self._demand_newest(after)
         try:
             tag = self._objects.put(_STATE, document, copy.tag)
         except Changed:
@@ -147,6 +152,7 @@ class ObjectRemote:
             if found is None or found[0] != document:
                 raise Moved from None
             tag = found[1]
+        self._newest = after.revision
         with suppress(StateError):
             names = self._objects.names(_STEPS)
             self._objects.drop([name for name in names if _revision(name) <= after.revision])
@@ -158,6 +164,7 @@ class ObjectRemote:
         Whoever takes the lock away does that first and reads then, so a step that was made before
         is seen by them: it is told as lost here, and what it says is in doubt there.
         """
+        self._demand_newest(after)
         name = f"{_STEPS}{after.revision:012d}.json"
         try:
             self._objects.put(name, step, "")
@@ -165,6 +172,7 @@ class ObjectRemote:
             found = self._objects.get(name)
             if found is None or found[0] != step:
                 raise Moved from None
+        self._newest = after.revision
         self._demand(held)
 
     def holder(self) -> Held | None:
@@ -213,13 +221,14 @@ class ObjectRemote:
             return Held(), ""
         try:
             shape: Any = loads(found[0])
+            self._newest = max(self._newest, int(shape.pop(_REVISION, 0)))
             return Held(**shape), found[1]
         except (ValueError, TypeError) as problem:
             raise corrupt(f"{self.name}: lock", f"{problem}") from None
 
     def _replaced(self, held: Held, tag: str) -> bool:
         """Replace the lock; tell whether it is this one now."""
-        data = canonical(asdict(held))
+        data = canonical({**asdict(held), _REVISION: self._newest})
         try:
             self._objects.put(_LOCK, data, tag)
         except Changed:
@@ -232,6 +241,16 @@ class ObjectRemote:
         found, _ = self._lock()
         if found.id != held.id:
             raise Moved
+
+    def _demand_newest(self, after: Content) -> None:
+        """Raise StateError for what was made from an older reading than was written already."""
+        if after.revision <= self._newest:
+            raise StateError.of(
+                "state-stale",
+                f"{self.name}: the store gave revision {after.revision - 1} of the state to read,"
+                f" and {self._newest} was written already",
+                hint="Run again; a store whose readings lag is not one to keep state in.",
+            )
 
     def _unconditional(self) -> Exception:
         return StateError.of(

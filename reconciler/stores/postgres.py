@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.stores.postgres_place import SCHEMA, Connect, PostgresPlace
 from reconciler.stores.table_store import LEASE_SECONDS, TableStore
 
@@ -20,6 +21,7 @@ def postgres_store(
     root: Path,
     workspace: str,
     *,
+    keys: Keys = NO_KEYS,
     clock: Callable[[], float] | None = None,
     connect: Connect = psycopg.connect,
     lease: float = LEASE_SECONDS,
@@ -30,4 +32,4 @@ def postgres_store(
     `root` is the workspace's folder, where the high-water mark goes.
     """
     place = PostgresPlace(url, schema, root, workspace, clock=clock, connect=connect, sleep=sleep)
-    return TableStore(place, lease=lease, sleep=sleep)
+    return TableStore(place, keys=keys, lease=lease, sleep=sleep)

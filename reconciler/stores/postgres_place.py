@@ -16,12 +16,11 @@ from psycopg import conninfo, errors, pq
 
 from reconciler.errors import ConfigError, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder
-from reconciler.stores.chain import verify
 from reconciler.stores.high_water import Mark, beside, read_mark
 from reconciler.stores.lease import Held
 from reconciler.stores.postgres_tables import Connection, PostgresTables, talking
 from reconciler.stores.rows import Broken, Meta
-from reconciler.stores.tables import Lost
+from reconciler.stores.tables import Check, Lost
 from reconciler.values import digest
 
 Connect: TypeAlias = Callable[..., Connection]
@@ -52,7 +51,8 @@ _SESSION: Final = (
     " set_config('lock_timeout', %s, false),"
     " set_config('idle_in_transaction_session_timeout', %s, false),"
     " set_config('idle_session_timeout', '0', false), set_config('statement_timeout', '0', false),"
-    " set_config('jit', 'off', false), set_config('tcp_keepalives_idle', '15', false),"
+    " set_config('jit', 'off', false), set_config('bytea_output', 'hex', false),"
+    " set_config('tcp_keepalives_idle', '15', false),"
     " set_config('tcp_keepalives_interval', '5', false),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
@@ -137,48 +137,40 @@ class PostgresPlace:
     def _opened(self) -> PostgresTables | None:
         tables = self._tables()
         with _closing_if_it_fails(tables):
-            if self._version(tables.connection) and tables.meta() is not None:
+            if self._is_there(tables.connection):
                 return tables
         tables.close()
         return None
 
-    def read(self) -> PostgresTables | None:
-        """Return verified tables to read from; None if nothing was ever recorded."""
-        return _steady(self._readable)
+    def read(self, check: Check) -> PostgresTables | None:
+        """Return checked tables to read from, of any schema; None if nothing was ever recorded."""
+        return _steady(lambda: self._readable(check))
 
-    def _readable(self) -> PostgresTables | None:
+    def _readable(self, check: Check) -> PostgresTables | None:
         mark = read_mark(self.beside)
         tables = self._opened()
         if tables is None:
             self._demand_nothing_seen(mark)
             return None
         with _closing_if_it_fails(tables):
-            if (version := self._version(tables.connection)) < len(self._steps):
-                raise StateError.of(
-                    "state-older",
-                    f"{self.name}: the tables have schema version {version}, and this reconciler"
-                    f" needs {len(self._steps)}",
-                    hint="Run `reconciler refresh` or any command that takes the lock; it brings"
-                    " them up to date.",
-                )
-            verify(self, tables, mark)
+            check(tables, mark)
         return tables
 
-    def write(self) -> PostgresTables:
-        """Return verified tables to write to, made or brought up to date where needed."""
-        return _steady(self._writable)
+    def write(self, check: Check) -> PostgresTables:
+        """Return checked tables to write to, made or brought up to date where needed."""
+        return _steady(lambda: self._writable(check))
 
-    def _writable(self) -> PostgresTables:
+    def _writable(self, check: Check) -> PostgresTables:
         mark = read_mark(self.beside)
         tables = self._tables()
         with _closing_if_it_fails(tables):
-            if not self._version(tables.connection) or tables.meta() is None:
+            if not self._is_there(tables.connection):
                 self._demand_nothing_seen(mark)
             self._migrate(tables.connection)
-            if tables.meta() is None:
+            if not self._is_there(tables.connection):
                 with tables.connection.transaction():
                     tables.first(Meta(self.workspace).row(), Held().row())
-            verify(self, tables, mark)
+            check(tables, mark)
             private_folder(self.beside.parent)
         return tables
 
@@ -273,6 +265,13 @@ class PostgresPlace:
                 "Name the server itself, or a pool in session mode, in `state.url`.",
             )
         self._trusted = True
+
+    def _is_there(self, connection: Connection) -> bool:
+        """Tell whether the schema, in whatever version, knows the workspace."""
+        if not self._version(connection):
+            return False
+        named = b"SELECT 1 FROM meta WHERE workspace = %s"
+        return connection.execute(named, (self.workspace,)).fetchone() is not None
 
     def _version(self, connection: Connection) -> int:
         """Return the schema version of the tables, 0 if there are none. Refuses a newer one."""

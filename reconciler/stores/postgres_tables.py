@@ -21,8 +21,13 @@ _FETCH: Final = 5000
 _TRIES: Final = 5
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _PIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_META: Final = "workspace, lineage, serial, content, tip, doubt, told, apps, seal"
-_NAMED: Final = f"SELECT {_META} FROM meta WHERE workspace = %s"
+_META: Final = "workspace, lineage, serial, content, tip, doubt, told, apps, seal, proof"
+_READ_META: Final = _META.replace(
+    "proof", "coalesce(decode(substr(to_jsonb(meta)->>'proof', 3), 'hex'), ''::bytea)"
+)
+"""What the first schema has too: it is never encrypted, and has no column for the proof."""
+
+_NAMED: Final = f"SELECT {_READ_META} FROM meta WHERE workspace = %s"
 _LOCK: Final = "id, name, host, pid, birth, operation, acquired, expires, fence, seal"
 _ACCOUNT: Final = (
     "address, look_digest, document, banned, version, observed, token_key, waiting, updated_at,"
@@ -34,6 +39,7 @@ _JOURNAL: Final = (
 )
 _RUN: Final = "id, operation, started_at, operator, fingerprint, context, seal"
 _SERIAL: Final = "serial, digest, prev, content, at, run"
+_PERSONAL: Final = ("accounts", "journal", "runs")
 _ACCOUNT_TYPES: Final = (
     *("text", "text", "bytea", "bytea", "int8", "int8", "bytea", "text", "bytea", "text", "text"),
     "bytea",
@@ -167,7 +173,7 @@ class PostgresTables:
     def first(self, meta: Row, lock: Row) -> None:
         """Write the rows of a state that nobody ever wrote, unless they are there."""
         self._execute(
-            f"INSERT INTO meta ({_META}) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s)"
+            f"INSERT INTO meta ({_META}) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)"
             " ON CONFLICT DO NOTHING",
             *meta,
         )
@@ -182,7 +188,7 @@ class PostgresTables:
         return (
             self._execute(
                 "UPDATE meta SET workspace = %s, lineage = %s, serial = %s, content = %s, tip = %s,"
-                " doubt = %s, told = %s, apps = %s, seal = %s"
+                " doubt = %s, told = %s, apps = %s, seal = %s, proof = %s"
                 " WHERE workspace = %s AND lineage = %s AND serial = %s AND EXISTS"
                 " (SELECT 1 FROM lock WHERE workspace = %s AND fence = %s)",
                 *row,
@@ -281,12 +287,9 @@ class PostgresTables:
     def change_journal(self, rows: Iterable[Row]) -> None:
         with talking(self._connection), self._connection.cursor() as cursor:
             cursor.executemany(
-                "UPDATE journal SET action = %s, status = %s, code = %s, message = %s,"
-                " ended_at = %s, seal = %s WHERE workspace = %s AND seq = %s",
-                [
-                    (row[5], row[7], row[8], row[9], row[11], row[12], self._workspace, row[0])
-                    for row in rows
-                ],
+                "UPDATE journal SET action = %s, known_absent = %s, status = %s, code = %s,"
+                " message = %s, ended_at = %s, seal = %s WHERE workspace = %s AND seq = %s",
+                [(*row[5:10], *row[11:], self._workspace, row[0]) for row in rows],
             )
 
     def run(self, id: str) -> Row | None:
@@ -306,6 +309,14 @@ class PostgresTables:
             self._workspace,
             *row,
         )
+
+    def change_runs(self, rows: Iterable[Row]) -> None:
+        with talking(self._connection), self._connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE runs SET operation = %s, started_at = %s, operator = %s, fingerprint = %s,"
+                " context = %s, seal = %s WHERE workspace = %s AND id = %s",
+                [(*row[1:], self._workspace, row[0]) for row in rows],
+            )
 
     def serial(self, serial: int) -> Row | None:
         return self._one(
@@ -335,15 +346,15 @@ class PostgresTables:
         the backups of the server are its owner's.
         """
         yield
-        kept = "SELECT pg_relation_filenode('accounts'), pg_relation_filenode('journal')"
+        kept = f"SELECT {', '.join(f'pg_relation_filenode({name!r})' for name in _PERSONAL)}"
         before = self._one(kept) or ()
         with suppress(psycopg.errors.LockNotAvailable):
-            self._execute("VACUUM (FULL) accounts")
-            self._execute("VACUUM (FULL) journal")
+            for name in _PERSONAL:
+                self._execute(f"VACUUM (FULL) {name}")
         if set(before) & set(self._one(kept) or before):
             raise StateError.of(
                 "erase-read",
-                "the server did not rewrite the tables, so their files still hold what was erased",
+                "the server did not rewrite the tables, so their files hold what was there before",
                 detail="State and history are rewritten. Somebody reads them just now, or the role"
                 " does not own them.",
                 hint="run it again, as the owner of the tables",

@@ -21,9 +21,12 @@ from reconciler import snapshot
 from reconciler.accounts import Address
 from reconciler.errors import ConfigError, Locked, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder, write_private
-from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Run, Writer
+from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Rewriter, Run
+from reconciler.stores.envelope import SNAPSHOT, closed
 from reconciler.stores.high_water import Mark, beside, read_mark, write_mark
+from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.stores.lease import Held, birth, locked
+from reconciler.stores.refusals import not_locked
 from reconciler.stores.remote_content import Content
 from reconciler.stores.remote_copy import (
     LEASE_SECONDS,
@@ -60,10 +63,12 @@ class RemoteStore:
         root: Path,
         workspace: str,
         *,
+        keys: Keys = NO_KEYS,
         lease: float = LEASE_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._remote = remote
+        self._keys = keys
         self._root = root
         self._workspace = workspace
         # One mark per place, so that moving to another one is no rolling back.
@@ -115,11 +120,11 @@ class RemoteStore:
         self._copy = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
         held, taken_over = self._take(holder, timeout)
         try:
-            copy = self._copy = self._load()
+            copy = self._copy = self._load_to_write()
             if not copy.content.revision:
                 self._remote.prove()
             if held.fence <= copy.content.fence:
@@ -156,7 +161,7 @@ class RemoteStore:
             held = self._latest(held)
             if held.id != id:
                 raise _locked(held)
-            copy = self._load()
+            copy = self._load_to_write()
             change = broken(copy.content, held, run, moment(self._remote.now()))
             # The new fence first, and under the broken lock: its holder may be writing just now.
             with suppress(Moved):
@@ -164,7 +169,7 @@ class RemoteStore:
                 self._remote.free(held, change.fence)
                 self.refresh()
                 return
-        raise StateError.of("state-not-locked", f"{self._remote.name}: nobody holds the state lock")
+        raise not_locked(self._remote.name)
 
     def chain(self) -> int:
         """Read the document anew; 0, as it names the one before it and keeps none of them."""
@@ -188,10 +193,17 @@ class RemoteStore:
     def _load(self) -> Copy:
         """Read the remote, and refuse what is older than was seen from here already."""
         mark = read_mark(self._place)
-        copy = load(self._remote, self._workspace)
+        copy = load(self._remote, self._workspace, self._keys)
         if mark is not None:
             self._check_mark(copy.content, mark)
         return copy
+
+    def _load_to_write(self) -> Copy:
+        """Read the remote; what nobody ever wrote there is written under the first key."""
+        copy = self._load()
+        if copy.content.revision:
+            return copy
+        return replace(copy, content=replace(copy.content, key=self._keys.first))
 
     def _check_mark(self, content: Content, mark: Mark) -> None:
         if not content.revision:
@@ -260,15 +272,15 @@ class RemoteStore:
 
         Raises StateError where that cannot be read: a living holder must not be taken for gone.
         """
-        if self._remote.leases:
+        if self._remote.leases is not None:
             return held
-        written = load(self._remote, self._workspace).content.lock
+        written = load(self._remote, self._workspace, self._keys).content.lock
         return written if written.id == held.id else held
 
     def _save_aside(self, content: Content, run: str, problem: StateError) -> StateError:
         """Write what could not be saved to a file; return the error that says what to do with it.
 
-        It is a snapshot: it holds what `state pull` prints, and no secrets.
+        It is a snapshot: it holds what `state pull` prints, encrypted as the state is; no secrets.
         """
         path = self._root.absolute() / OWN / f"errored-{run}.json"
         kept = snapshot.Snapshot(
@@ -278,7 +290,9 @@ class RemoteStore:
         )
         try:
             private_folder(path.parent)
-            write_private(path, snapshot.encode(kept))
+            write_private(
+                path, closed(snapshot.encode(kept), SNAPSHOT, kept.who, self._keys, str(path))
+            )
         except (OSError, ConfigError):
             return problem
         first, *_ = problem.diagnostics

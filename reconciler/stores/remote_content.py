@@ -22,6 +22,9 @@ VERSION: Final = 1
 """Of the document's layout. A newer one is refused."""
 
 
+_SAYS: Final = b'"digest":"sha256:'
+
+
 class Damaged(Exception):
     """A text is not what was written; the message says why."""
 
@@ -30,11 +33,15 @@ class Damaged(Exception):
 class Change:
     """What one write does: rows to put by key, None for a record that is dropped.
 
-    `serial` is the state's serial afterwards, None where no record changes.
+    `serial` is the state's serial afterwards, None where no record changes; `key` the id of the
+    key that the state is under afterwards, None where it stays under its own. `anew` says that
+    nothing stays of what was there before, not even its digest.
     """
 
     lineage: str = ""
     serial: int | None = None
+    key: str | None = None
+    anew: bool = False
     fence: int = 0
     apps: Mapping[str, str] = field(default_factory=dict)
     runs: Mapping[str, bytes] = field(default_factory=dict)
@@ -48,7 +55,8 @@ class Content:
 
     `serial` counts changes of records, as for every store. `revision` counts every write, so
     that each text has a number of its own; `seal` is the digest of the text of this revision
-    (hex), which the next one names. `lock` is the lock that wrote it, with its lease.
+    (hex), which the next one names. `lock` is the lock that wrote it, with its lease. `key` is
+    the id of the key that it is encrypted with, empty where it is clear.
     """
 
     workspace: str
@@ -58,6 +66,7 @@ class Content:
     seal: str = ""
     fence: int = 0
     lock: Held = field(default_factory=Held)
+    key: str = ""
     apps: Mapping[str, str] = field(default_factory=dict)
     runs: Mapping[str, bytes] = field(default_factory=dict)
     accounts: Mapping[Address, bytes] = field(default_factory=dict)
@@ -67,7 +76,7 @@ class Content:
 
     def identity(self) -> Identity:
         """Return workspace, lineage and serial."""
-        return Identity(self.workspace, self.lineage, self.serial)
+        return Identity(self.workspace, self.lineage, self.serial, key=self.key)
 
     def everything(self) -> Iterator[Record]:
         """Yield every record, sorted by address."""
@@ -123,6 +132,7 @@ class Content:
             revision=self.revision + 1,
             seal="",
             fence=max(self.fence, change.fence),
+            key=self.key if change.key is None else change.key,
             apps={**self.apps, **change.apps},
             runs={**self.runs, **change.runs} if change.runs else self.runs,
             accounts=accounts,
@@ -282,6 +292,7 @@ def _content(shape: dict[str, Any]) -> Content:
         seal,
         shape["fence"],
         _lock(shape["lock"]),
+        "",
         shape["apps"],
         _keyed(parts["runs"], rows["runs"], "id"),
         _keyed(parts["accounts"], rows["accounts"], "address"),
@@ -333,15 +344,28 @@ def replay(content: Content, data: bytes, name: str) -> Content:
         change = Change(
             shape["lineage"],
             shape["state_serial"],
-            shape["fence"],
-            shape["apps"],
-            {row["id"]: canonical(row) for row in shape["runs"]},
-            accounts,
-            {row["seq"]: canonical(row) for row in shape["journal"]},
+            fence=shape["fence"],
+            apps=shape["apps"],
+            runs={row["id"]: canonical(row) for row in shape["runs"]},
+            accounts=accounts,
+            journal={row["seq"]: canonical(row) for row in shape["journal"]},
         )
         return replace(content.after(change), seal=seal, lock=_lock(shape["lock"]))
     except (Damaged, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise corrupt(name, f"{type(error).__name__}: {error}") from None
+
+
+def told_digest(document: bytes) -> str | None:
+    """Return what a document or step says its digest is (hex), None for nonsense."""
+    # No text in the document can hold this, as its quotes would be escaped; the last is its own.
+    at = document.rfind(_SAYS) + len(_SAYS)
+    if at >= len(_SAYS):
+        return document[at : at + 64].decode("ascii", "replace")
+    try:
+        shape: Any = json.loads(document)
+        return str(shape["digest"]).removeprefix("sha256:")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def corrupt(name: str, why: str) -> ReconcilerError:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from reconciler.errors import StateError
+from reconciler.stores import envelope
+from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import (
     Change,
     Content,
+    corrupt,
     decode,
     encode,
     encode_step,
     replay,
+    told_digest,
 )
 
 FOLD: Final = 100
@@ -29,6 +34,10 @@ LEASE_SECONDS: Final = 60.0
 
 MARK: Final = "reconciler-"
 """What the id of every lock of ours begins with."""
+
+
+_STATE: Final = "state"
+_STEP: Final = "step"
 
 
 class Moved(Exception):
@@ -52,21 +61,41 @@ class Copy:
     """The content as it was read or written last; `steps` were appended since the document."""
 
     content: Content
+    keys: Keys = NO_KEYS
     tag: str = ""
     steps: int = 0
+
+
+class Appends(Protocol):
+    """What a remote can do that takes steps."""
+
+    def append(self, after: Content, step: bytes, held: Held) -> None:
+        """Add the step that makes `after` under this lock. Raises Moved."""
+        ...
+
+
+class Leases(Protocol):
+    """What a remote can do whose lock carries a lease."""
+
+    def renew(self, before: Held, after: Held) -> None:
+        """Prolong the lease of the lock. Raises Moved."""
+        ...
 
 
 class Remote(Protocol):
     """Where a document and its lock are kept. Every failure is a StateError for a person.
 
-    `appends` says that steps can be appended, `leases` that the lock carries its own lease; where
-    it does not, the lease stands in the document. What may or may not have taken effect is read
-    again before a method returns, so that an answer is always certain.
+    Where it `appends` nothing, every write is the whole document; where it `leases` nothing, the
+    lease stands in the document. What may or may not have taken effect is read again before a
+    method returns, so that an answer is always certain.
     """
 
-    name: str
-    appends: bool
-    leases: bool
+    @property
+    def name(self) -> str: ...
+    @property
+    def appends(self) -> Appends | None: ...
+    @property
+    def leases(self) -> Leases | None: ...
 
     def now(self) -> float:
         """Return seconds since 1970 by the remote's clock, as far as it tells its time."""
@@ -84,20 +113,12 @@ class Remote(Protocol):
         """Replace the document of `copy` under this lock; return its tag. Raises Moved."""
         ...
 
-    def append(self, after: Content, step: bytes, held: Held) -> None:
-        """Add the step that makes `after` under this lock. Raises Moved."""
-        ...
-
     def holder(self) -> Held | None:
         """Return who has the lock, ended or not; None if nobody has."""
         ...
 
     def take(self, mine: Held) -> Held:
         """Take a free lock; return it as it is held then, by `mine.id` or by another."""
-        ...
-
-    def renew(self, before: Held, after: Held) -> None:
-        """Prolong the lease of a lock that carries one. Raises Moved."""
         ...
 
     def free(self, held: Held, fence: int) -> bool:
@@ -109,38 +130,73 @@ class Remote(Protocol):
         ...
 
 
-def load(remote: Remote, workspace: str) -> Copy:
+def load(remote: Remote, workspace: str, keys: Keys) -> Copy:
     """Read the remote. Raises StateError for all that is not this workspace's state, intact."""
     found = remote.read()
     content = Content(workspace)
     if found.document is not None:
-        content = decode(found.document, remote.name, workspace)
+        text = envelope.opened(found.document, _STATE, keys, remote.name)
+        content = decode(text.text, remote.name, workspace)
+        content = _under(content, text)
     count = 0
     for revision, step in found.steps:
         if revision > content.revision:
-            content = replay(content, step, remote.name)
+            text = envelope.opened(step, _STEP, keys, remote.name)
+            if content.revision and text.key != content.key:
+                raise corrupt(remote.name, f"step {revision} is not encrypted as the rest is")
+            content = _under(replay(content, text.text, remote.name), text)
             count += 1
-    return Copy(content, found.tag, count)
+    keys.reading(content.key, workspace, content.lineage, remote.name)
+    return Copy(content, keys, found.tag, count)
+
+
+def _under(content: Content, text: envelope.Opened) -> Content:
+    """Return content as its envelope has it: what is stored and compared is the envelope."""
+    return replace(content, key=text.key, seal=text.digest) if text.key else content
 
 
 def commit(remote: Remote, copy: Copy, change: Change, held: Held) -> Copy:
     """Make a change durable under this lock. Raises Moved, and StateError if it cannot be known."""
     fence = max(change.fence, held.fence)
     after = replace(copy.content.after(replace(change, fence=fence)), lock=held)
-    if remote.appends and copy.steps < FOLD and len(change.journal) < LARGE:
+    small = copy.steps < FOLD and len(change.journal) < LARGE and not change.anew
+    if remote.appends and small:
         step, after = encode_step(after, copy.content.seal, change)
-        remote.append(after, step, held)
-        return Copy(after, copy.tag, copy.steps + 1)
-    return _whole(remote, copy, after, held)
+        step, after = _closed(step, _STEP, after, copy.keys, remote.name)
+        remote.appends.append(after, step, held)
+        return replace(copy, content=after, steps=copy.steps + 1)
+    return _whole(remote, copy, after, held, "" if change.anew else copy.content.seal)
 
 
 def fold(remote: Remote, copy: Copy, held: Held) -> Copy:
     """Write the whole document if steps were appended since, so that the next one reads little."""
     if not copy.steps:
         return copy
-    return _whole(remote, copy, replace(copy.content, revision=copy.content.revision + 1), held)
+    after = replace(copy.content, revision=copy.content.revision + 1)
+    return _whole(remote, copy, after, held, copy.content.seal)
 
 
-def _whole(remote: Remote, copy: Copy, after: Content, held: Held) -> Copy:
-    document, after = encode(after, copy.content.seal)
-    return Copy(after, remote.write(copy, after, document, held))
+def demand_no_steps(remote: Remote) -> None:
+    """Raise StateError where steps that the document holds could not be dropped."""
+    if remote.appends and remote.read().steps:
+        raise StateError.of(
+            "state-steps-left",
+            f"{remote.name}: steps that hold what was written before could not be removed",
+            detail="The state itself is rewritten.",
+            hint="Run it again.",
+        )
+
+
+def _whole(remote: Remote, copy: Copy, after: Content, held: Held, follows: str) -> Copy:
+    document, after = encode(after, follows)
+    document, after = _closed(document, _STATE, after, copy.keys, remote.name)
+    return replace(copy, content=after, tag=remote.write(copy, after, document, held), steps=0)
+
+
+def _closed(text: bytes, what: str, after: Content, keys: Keys, name: str) -> tuple[bytes, Content]:
+    """Return a text as it is stored, and the content that it makes with the seal that has."""
+    if not after.key:
+        return text, after
+    who = replace(after.identity(), serial=after.revision)
+    stored = b"".join(envelope.closed([text], what, who, keys, name))
+    return stored, replace(after, seal=told_digest(stored) or "")

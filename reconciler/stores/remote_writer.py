@@ -13,14 +13,16 @@ from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
 from reconciler.state import Intent, Record, Run, Settlement
 from reconciler.stores.lease import Held, lost
+from reconciler.stores.refusals import no_run
 from reconciler.stores.remote_content import Change, Content
-from reconciler.stores.remote_copy import Copy, Moved, Remote, commit, fold
+from reconciler.stores.remote_copy import Copy, Moved, Remote, commit, demand_no_steps, fold
 from reconciler.stores.remote_writes import (
     Pen,
     begun,
     bound,
     erased,
     intended,
+    rekeyed,
     saved,
     settled,
 )
@@ -30,7 +32,7 @@ Make = Callable[[Content], Change | None]
 
 
 class RemoteWriter:
-    """Implements `reconciler.state.Writer`; one thread writes, any may `check`.
+    """Implements `reconciler.state.Rewriter`; one thread writes, any may `check`.
 
     `hold` is told each new copy, `save_aside` makes the emergency file of a content that could
     not be saved and returns the error that names it. Heartbeats come four times a lease; a lease
@@ -111,10 +113,18 @@ class RemoteWriter:
             return change
 
         self._write(make, self._run, results=True)
-        with self._mutex, suppress(Moved):
-            self._copy = fold(self._remote, self._copy, self._held)
-            self._hold(self._copy)
+        self._demand_no_steps()
         return count
+
+    def rekey(self) -> None:
+        """Write the whole document as the keys say, and leave no step of before."""
+        key = self._copy.keys.first
+        self._write(lambda content: rekeyed(content, key, self._pen()), self._run)
+        self._demand_no_steps()
+
+    def _demand_no_steps(self) -> None:
+        with self._mutex:
+            demand_no_steps(self._remote)
 
     def claim(self) -> None:
         """Write the fence down at once, as the lock was taken from a holder that may wake up."""
@@ -143,7 +153,7 @@ class RemoteWriter:
 
     def _write(self, make: Make, run: str, *, results: bool = False) -> None:
         if not run:
-            raise StateError.of("state-no-run", "a write needs a run, and none was begun")
+            raise no_run()
         with self._mutex:
             if self._failed is not None:
                 # What the remote holds is not known any more; the next run reads it.
@@ -152,7 +162,7 @@ class RemoteWriter:
             change = make(self._copy.content)
             try:
                 # Where the lease stands in the document, what is written prolongs it.
-                if not fresh and (self._remote.leases or change is None):
+                if not fresh and (self._remote.leases is not None or change is None):
                     self._renew()
                 if change is not None:
                     self._commit(change)
@@ -168,7 +178,7 @@ class RemoteWriter:
         """Send one change; the lease that it carries counts from before it was sent."""
         started = time.monotonic()
         held = self._held
-        if not self._remote.leases:
+        if self._remote.leases is None:
             held = replace(held, expires=float(self._remote.now() + self._seconds))
         try:
             self._copy = commit(self._remote, self._copy, change, held)
@@ -176,7 +186,7 @@ class RemoteWriter:
             self._lost = True
             raise lost(self._held) from None
         self._hold(self._copy)
-        if not self._remote.leases:
+        if self._remote.leases is None:
             self._renewed(held, started)
 
     def _fresh(self) -> bool:
@@ -188,13 +198,13 @@ class RemoteWriter:
         return time.monotonic() < self._until and now < self._held.expires - self._seconds / 6
 
     def _renew(self) -> None:
-        if not self._remote.leases:
+        if (leases := self._remote.leases) is None:
             self._commit(Change())
             return
         started = time.monotonic()
         after = replace(self._held, expires=float(self._remote.now() + self._seconds))
         try:
-            self._remote.renew(self._held, after)
+            leases.renew(self._held, after)
         except Moved:
             self._lost = True
             raise lost(self._held) from None
@@ -209,7 +219,8 @@ class RemoteWriter:
             with suppress(StateError), self._mutex:
                 left = self._held.expires - self._remote.now()
                 try:
-                    if self._failed is None and (self._remote.leases or left < self._seconds / 2):
+                    late = self._remote.leases is not None or left < self._seconds / 2
+                    if self._failed is None and late:
                         self._fresh()
                         self._renew()
                 except Locked:

@@ -11,7 +11,8 @@ from typing import Any
 from reconciler.accounts import Address
 from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
-from reconciler.stores.lease import Held
+from reconciler.stores.lease import Held, breaking
+from reconciler.stores.refusals import demand_same_apps, in_doubt, no_intent, run_twice
 from reconciler.stores.remote_content import Change, Content, shape_of
 from reconciler.stores.rows import MESSAGE_LIMIT
 from reconciler.values import canonical
@@ -34,7 +35,7 @@ def begun(content: Content, run: Run, lineage: str) -> Change | None:
     row = canonical(run.to_json())
     before = content.runs.get(run.id)
     if before not in (None, row):
-        raise StateError.of("state-run-twice", f"the run {run.id} is recorded with other facts")
+        raise run_twice(run.id)
     if before and content.lineage:
         return None
     return Change(content.lineage or lineage or str(uuid.uuid4()), runs={run.id: row})
@@ -42,14 +43,7 @@ def begun(content: Content, run: Run, lineage: str) -> Change | None:
 
 def bound(content: Content, apps: Mapping[str, str]) -> Change | None:
     """Record the app of each provider; None if all are. Raises StateError for another app."""
-    for provider, app in apps.items():
-        if content.apps.get(provider, app) != app:
-            raise StateError.of(
-                "state-other-app",
-                f"the provider {provider} is recorded with the app"
-                f" {content.apps[provider]}, not {app}",
-                hint="Put the recorded app back, or give the new app a provider name of its own.",
-            )
+    demand_same_apps(content.apps, apps)
     fresh = {provider: app for provider, app in apps.items() if provider not in content.apps}
     return Change(apps=fresh) if fresh else None
 
@@ -84,10 +78,10 @@ def settled(content: Content, settlements: Sequence[Settlement], pen: Pen) -> Ch
     for settlement in settlements:
         seq = content.intents.get(settlement.intent)
         if seq is None:
-            raise _no_intent(settlement.intent, "was never written down")
+            raise no_intent(settlement.intent, known=False)
         line = json.loads(journal.get(seq) or content.journal[seq])
         if line["status"] not in IN_DOUBT:
-            raise _no_intent(settlement.intent, "is settled already")
+            raise no_intent(settlement.intent, known=True)
         line.update(
             status=str(settlement.status),
             code=settlement.code,
@@ -145,11 +139,7 @@ def erased(
         if line["address"] != address:
             continue
         if line["status"] in IN_DOUBT:
-            raise StateError.of(
-                "erase-in-doubt",
-                f"{address} has an action whose outcome is not known",
-                hint="settle it first: reconciler apply",
-            )
+            raise in_doubt(address)
         line.update(action=dict(hide(line["action"])), message="")
         if (after := canonical(line)) != row:
             journal[seq] = after
@@ -158,30 +148,26 @@ def erased(
     shape = {"action": "erase", "version": serial or content.serial}
     seq = _next(content)
     journal[seq] = _done(seq, address, pen, shape)
-    return Change(serial=serial, accounts=accounts, journal=journal), changed
+    return Change(serial=serial, anew=True, accounts=accounts, journal=journal), changed
+
+
+def rekeyed(content: Content, key: str, pen: Pen) -> Change:
+    """Put the state under another key, with a line of history; under its own it is written anew."""
+    if key == content.key:
+        return Change(anew=True)
+    shape = {"action": "state rekey", "before": content.key, "after": key}
+    seq = _next(content)
+    return Change(key=key, anew=True, journal={seq: _done(seq, Address(""), pen, shape)})
 
 
 def broken(content: Content, held: Held, run: Run, at: str) -> Change:
     """Note that a lock was broken; the next fence keeps its holder out."""
-    lock = held.told()
-    shape = {
-        "action": "force-unlock",
-        "lock": {
-            "id": lock.id,
-            "holder": held.name,
-            "host": held.host,
-            "pid": held.pid,
-            "operation": held.operation,
-            "acquired_at": lock.acquired_at,
-            "fence": lock.fence,
-        },
-    }
     seq = _next(content)
     row = canonical(run.to_json())
     return Change(
         fence=max(content.fence, held.fence) + 1,
         runs={run.id: row},
-        journal={seq: _done(seq, Address(""), Pen(run.id, held.fence, at), shape)},
+        journal={seq: _done(seq, Address(""), Pen(run.id, held.fence, at), breaking(held))},
     )
 
 
@@ -241,7 +227,3 @@ def _line(
             **more,
         }
     )
-
-
-def _no_intent(id: str, what: str) -> Exception:
-    return StateError.of("state-no-intent", f"the intent {id} {what}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from reconciler.stores.keys import NO_KEYS, Keys
 from reconciler.stores.sqlite_file import Connect, SqliteFile, steps_of_this_version
 from reconciler.stores.table_store import LEASE_SECONDS, TableStore
 
@@ -24,14 +25,15 @@ class SqliteStore(TableStore):
         path: Path,
         workspace: str,
         *,
+        keys: Keys = NO_KEYS,
         clock: Callable[[], float] = time.time,
         connect: Connect = sqlite3.connect,
         lease: float = LEASE_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._file = SqliteFile(path.absolute(), workspace, clock, connect, steps_of_this_version())
-        super().__init__(self._file, lease=lease, sleep=sleep)
-        self._reader()
+        super().__init__(self._file, keys=keys, lease=lease, sleep=sleep)
+        self._found()
 
     def backup(self, target: Path) -> None:
         """Write the state as it is now to a new file, mode 0600; never overwrites.

@@ -15,7 +15,6 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.files import private_folder
-from reconciler.stores.chain import verify
 from reconciler.stores.high_water import Mark, beside, read_mark, sync_folder
 from reconciler.stores.lease import Held, clear, read_lock
 from reconciler.stores.rows import Broken, Meta
@@ -27,7 +26,7 @@ from reconciler.stores.sqlite_migrate import (
     schema,
 )
 from reconciler.stores.sqlite_tables import SqliteTables
-from reconciler.stores.tables import read_meta
+from reconciler.stores.tables import Check
 
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
@@ -172,28 +171,42 @@ class SqliteFile:
             return None
         return SqliteTables(self._connected(), self.clock)
 
-    def read(self) -> SqliteTables | None:
-        """Return verified tables to read from; None if there is no file."""
+    def read(self, check: Check) -> SqliteTables | None:
+        """Return checked tables to read from; None if there is no file."""
         mark = self._mark()
         if self.inode() is None:
             return None
         self._refuse_network()
-        connection = self._verified(write=False, mark=mark)
-        if _pragma(connection, "user_version") == len(self.steps):
-            return SqliteTables(connection, self.clock)
-        return SqliteTables(self._newest(connection), self.clock, copied=True)
+        with told(self.path), _closing_if_it_fails(self._connected()) as connection:
+            self._verify(connection, write=False)
+            if not self._older(connection):
+                return self._checked(connection, check, mark)
+            newest = self._newest(connection)
+        connection.close()
+        with told(self.path), _closing_if_it_fails(newest):
+            return self._checked(newest, check, mark, copied=True)
 
-    def write(self) -> SqliteTables:
-        """Return verified tables to write to, made or brought up to date where needed."""
+    def write(self, check: Check) -> SqliteTables:
+        """Return checked tables to write to, made or brought up to date where needed."""
         self._create()
-        with told(self.path):
-            connection = self._verified(write=True, mark=self._mark())
-            try:
+        with told(self.path), _closing_if_it_fails(self._connected_to_write()) as connection:
+            mark = self._mark()
+            self._verify(connection, write=True)
+            if self._older(connection):
+                with closing(self._newest(connection)) as newest:
+                    self._checked(newest, check, mark)
                 self._upgrade(connection)
-                return SqliteTables(connection, self.clock, same=self._same())
-            except BaseException:
-                connection.close()
-                raise
+            return self._checked(connection, check, mark, same=self._same())
+
+    def _checked(
+        self, connection: sqlite3.Connection, check: Check, mark: Mark | None, **how: Any
+    ) -> SqliteTables:
+        tables = SqliteTables(connection, self.clock, **how)
+        check(tables, mark)
+        return tables
+
+    def _older(self, connection: sqlite3.Connection) -> bool:
+        return int(_pragma(connection, "user_version")) < len(self.steps)
 
     def beat(self) -> AbstractContextManager[SqliteTables]:
         """Give tables for one heartbeat, of whatever file is there then."""
@@ -303,18 +316,8 @@ class SqliteFile:
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
 
-    def _verified(self, *, write: bool, mark: Mark | None) -> sqlite3.Connection:
-        with told(self.path):
-            connection = self._connected_to_write() if write else self._connected()
-            try:
-                self._verify(connection, mark, write=write)
-                return connection
-            except BaseException:
-                connection.close()
-                raise
-
-    def _verify(self, connection: sqlite3.Connection, mark: Mark | None, *, write: bool) -> None:
-        """Raise StateError or Broken unless the open file is this workspace's whole newest state.
+    def _verify(self, connection: sqlite3.Connection, *, write: bool) -> None:
+        """Raise StateError or Broken unless the open file is one of ours and its pages are whole.
 
         The pages are walked: all for a writer, all but the journal's for a reader. An older
         schema passes.
@@ -341,7 +344,6 @@ class SqliteFile:
             (finding,) = connection.execute(check).fetchone()
             if finding != "ok":
                 raise Broken(str(finding))
-        verify(self, SqliteTables(connection, self.clock), mark)
 
     def _create(self) -> None:
         """Make the file with its tables unless it exists by now, whole or not at all.
@@ -386,22 +388,20 @@ class SqliteFile:
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
         """Bring the tables of the open file to the newest schema, keeping a copy before."""
-        version = _pragma(connection, "user_version")
-        if version < len(self.steps):
-            serial = read_meta(SqliteTables(connection, self.clock)).serial
-            self.copy(
-                self.path.with_name(
-                    f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"
-                )
+        serial = connection.execute("SELECT serial FROM meta").fetchone()[0]
+        self.copy(
+            self.path.with_name(
+                f"{self.path.name}.before-v{len(self.steps)}-{serial}-{uuid.uuid4().hex[:8]}"
             )
-            migrate(connection, self.steps)
+        )
+        migrate(connection, self.steps)
 
     def _newest(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Return a copy in memory with the newest schema, for a reader; the file is left alone."""
+        """Return a copy in memory with the newest schema; the file is left alone."""
         memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        with closing(connection):
+        with _closing_if_it_fails(memory):
             connection.backup(memory)
-        migrate(memory, self.steps)
+            migrate(memory, self.steps)
         return memory
 
     def copy(self, target: Path) -> None:
@@ -452,6 +452,16 @@ def steps_of_this_version() -> Steps:
             hint="Use a Python with SQLite 3.37 or newer.",
         )
     return packaged()
+
+
+@contextmanager
+def _closing_if_it_fails(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Close a connection that nobody will be given."""
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def reserve(path: Path) -> None:

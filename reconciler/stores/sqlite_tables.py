@@ -67,13 +67,13 @@ class SqliteTables:
 
     def first(self, meta: Row, lock: Row) -> None:
         """Write the rows of a state that nobody ever wrote."""
-        self._connection.execute("INSERT INTO meta VALUES (1,?,?,?,?,?,?,?,?,?)", meta)
+        self._connection.execute("INSERT INTO meta VALUES (1,?,?,?,?,?,?,?,?,?,?)", meta)
         self.put_lock(lock)
 
     def change_meta(self, row: Row, lineage: str, serial: int, fence: int) -> bool:
         done = self._connection.execute(
             "UPDATE meta SET workspace = ?, lineage = ?, serial = ?, content = ?, tip = ?,"
-            " doubt = ?, told = ?, apps = ?, seal = ? WHERE lineage = ? AND serial = ?"
+            " doubt = ?, told = ?, apps = ?, seal = ?, proof = ? WHERE lineage = ? AND serial = ?"
             " AND EXISTS (SELECT 1 FROM lock WHERE fence = ?)",
             (*row, lineage, serial, fence),
         )
@@ -94,7 +94,7 @@ class SqliteTables:
             yield chunk
 
     def every(self) -> Iterator[Row]:
-        return self._connection.execute("SELECT * FROM accounts ORDER BY address")
+        return self._paged("SELECT * FROM accounts WHERE address > ? ORDER BY address", "")
 
     def accounts(self, addresses: Sequence[Address]) -> Sequence[Row]:
         return self._connection.execute(
@@ -122,7 +122,7 @@ class SqliteTables:
 
     def journal(self, address: Address | None = None) -> Iterator[Row]:
         if address is None:
-            return self._connection.execute("SELECT * FROM journal ORDER BY seq")
+            return self._paged("SELECT * FROM journal WHERE seq > ? ORDER BY seq", 0)
         return self._connection.execute(
             "SELECT * FROM journal WHERE address = ? ORDER BY seq", (address,)
         )
@@ -136,9 +136,9 @@ class SqliteTables:
 
     def change_journal(self, rows: Iterable[Row]) -> None:
         self._connection.executemany(
-            "UPDATE journal SET action = ?, status = ?, code = ?, message = ?, ended_at = ?,"
-            " seal = ? WHERE seq = ?",
-            ((row[5], row[7], row[8], row[9], row[11], row[12], row[0]) for row in rows),
+            "UPDATE journal SET action = ?, known_absent = ?, status = ?, code = ?, message = ?,"
+            " ended_at = ?, seal = ? WHERE seq = ?",
+            ((*row[5:10], *row[11:], row[0]) for row in rows),
         )
 
     def run(self, id: str) -> Row | None:
@@ -148,10 +148,17 @@ class SqliteTables:
         return row
 
     def runs(self) -> Iterator[Row]:
-        return self._connection.execute("SELECT * FROM runs")
+        return self._paged("SELECT * FROM runs WHERE id > ? ORDER BY id", "")
 
     def add_run(self, row: Row) -> None:
         self._connection.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?)", row)
+
+    def change_runs(self, rows: Iterable[Row]) -> None:
+        self._connection.executemany(
+            "UPDATE runs SET operation = ?, started_at = ?, operator = ?, fingerprint = ?,"
+            " context = ?, seal = ? WHERE id = ?",
+            ((*row[1:], row[0]) for row in rows),
+        )
 
     def serial(self, serial: int) -> Row | None:
         row: Row | None = self._connection.execute(
@@ -160,7 +167,7 @@ class SqliteTables:
         return row
 
     def serials(self) -> Iterator[Row]:
-        return self._connection.execute("SELECT * FROM serials ORDER BY serial")
+        return self._paged("SELECT * FROM serials WHERE serial > ? ORDER BY serial", 0)
 
     def add_serial(self, row: Row) -> None:
         self._connection.execute("INSERT INTO serials VALUES (?,?,?,?,?,?)", row)
@@ -181,7 +188,7 @@ class SqliteTables:
         if busy:
             raise StateError.of(
                 "erase-read",
-                "another process is reading the state, so its log still holds what was erased",
+                "another process is reading the state, so its log holds what was there before",
                 detail="State and history are rewritten.",
                 hint="run it again when that process has ended",
             )
@@ -190,6 +197,12 @@ class SqliteTables:
         (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if finding != "ok":
             raise Broken(str(finding))
+
+    def _paged(self, query: str, after: str | int) -> Iterator[Row]:
+        """Yield rows by their first cell; what a query reads must not be changed while it runs."""
+        while rows := self._connection.execute(f"{query} LIMIT {_FETCH}", (after,)).fetchall():
+            yield from rows
+            after = rows[-1][0]
 
     def shrink(self) -> None:
         """Move the WAL into the file, unless a reader still needs it."""

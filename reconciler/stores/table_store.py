@@ -6,13 +6,13 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from reconciler.accounts import Address
-from reconciler.errors import ReconcilerError, StateError
+from reconciler.errors import StateError
 from reconciler.state import (
     Entry,
     Holder,
@@ -20,32 +20,47 @@ from reconciler.state import (
     Intent,
     Lock,
     Record,
+    Rewriter,
     Run,
     Status,
-    Writer,
 )
-from reconciler.stores.chain import walk
-from reconciler.stores.lease import Held, Lease, clear, locked, read_lock, take
+from reconciler.stores.chain import verify, walk
+from reconciler.stores.cipher import Cipher, Forged
+from reconciler.stores.high_water import Mark
+from reconciler.stores.keys import NO_KEYS, Keys
+from reconciler.stores.lease import Held, Lease, breaking, clear, locked, read_lock, take
+from reconciler.stores.refusals import not_locked
 from reconciler.stores.rows import (
+    JOURNAL,
     Broken,
     Meta,
     Row,
+    chunks,
+    demand_sum,
     moment,
     number,
     opened,
-    stored,
     term,
     to_intent,
     to_record,
     to_run,
     told_row,
 )
-from reconciler.stores.table_writer import TableWriter, add_run, chunks, steady
-from reconciler.stores.tables import Place, Tables, change_meta, read_meta
+from reconciler.stores.table_writer import TableWriter, add_run, steady
+from reconciler.stores.tables import Place, Tables, change_meta, open_meta
 from reconciler.values import canonical
 
 LEASE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The tables to read from, as of one moment, and what opens their rows."""
+
+    tables: Tables
+    meta: Meta
+    cipher: Cipher
 
 
 class TableStore:
@@ -61,10 +76,12 @@ class TableStore:
         self,
         place: Place,
         *,
+        keys: Keys = NO_KEYS,
         lease: float = LEASE_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._place = place
+        self._keys = keys
         self._lease = lease
         self._sleep = sleep
         self._tables: Tables | None = None
@@ -72,9 +89,9 @@ class TableStore:
     def identity(self) -> Identity:
         """Return workspace, lineage and serial (serial 0 and empty lineage: nothing written)."""
         with self._place.told():
-            tables = self._reader()
-            meta = read_meta(tables) if tables else Meta(self._place.workspace)
-            return Identity(meta.workspace, meta.lineage, meta.serial, meta.tip.hex())
+            reading = self._reader()
+            meta = reading.meta if reading else Meta(self._place.workspace)
+            return Identity(meta.workspace, meta.lineage, meta.serial, meta.tip.hex(), meta.key)
 
     def index(self) -> Iterator[tuple[Address, bytes | None]]:
         """Yield address and `Record.index_digest` of every record, by address.
@@ -83,50 +100,49 @@ class TableStore:
         verified; it raises StateError.
         """
         with self._place.told():
-            if (tables := self._reader()) is None:
+            if (reading := self._reader()) is None:
                 return
-            content = read_meta(tables).content
             found = 0
-            for chunk in tables.index():
+            for chunk in reading.tables.index():
                 found += sum([term(address, look) for address, look in chunk])
-                yield from chunk
-            _demand_sum(found, content, "the accounts")
+                yield from _shown(chunk, reading.cipher)
+            demand_sum(found, reading.meta.content, "the accounts")
 
     def records(self, addresses: Iterable[Address]) -> Iterator[Record]:
         """Yield the records of these addresses, in any order; unknown ones are left out."""
         with self._place.told():
-            if (tables := self._reader()) is None:
+            if (reading := self._reader()) is None:
                 return
             for chunk in chunks(addresses):
-                yield from map(to_record, tables.accounts(chunk))
+                for row in reading.tables.accounts(chunk):
+                    yield to_record(row, reading.cipher)
 
     def everything(self) -> Iterator[Record]:
         """Yield every record, sorted by address; verified as `index` is."""
         with self._place.told():
-            if (tables := self._reader()) is None:
+            if (reading := self._reader()) is None:
                 return
-            content = read_meta(tables).content
             found = 0
-            for row in tables.every():
+            for row in reading.tables.every():
                 found += term(row[0], row[1])
-                yield to_record(row)
-            _demand_sum(found, content, "the accounts")
+                yield to_record(row, reading.cipher)
+            demand_sum(found, reading.meta.content, "the accounts")
 
     def unresolved(self) -> tuple[Intent, ...]:
         """Return the intents in doubt, oldest first; none can be missing unnoticed."""
         with self._place.told():
-            if (tables := self._reader()) is None:
+            if (reading := self._reader()) is None:
                 return ()
-            rows = tables.in_doubt()
+            rows = reading.tables.in_doubt()
             found = sum(number(row[-1]) for row in rows)
-            _demand_sum(found, read_meta(tables).doubt, "the intents in doubt")
-            return tuple(to_intent(opened(row, f"the intent {row[1]}")) for row in rows)
+            demand_sum(found, reading.meta.doubt, "the intents in doubt")
+            return tuple(to_intent(opened(JOURNAL, row, reading.cipher)) for row in rows)
 
     def apps(self) -> Mapping[str, str]:
         """Return, per provider, the identity of the vendor app its accounts belong to."""
         with self._place.told():
-            tables = self._reader()
-            return read_meta(tables).apps if tables else {}
+            reading = self._reader()
+            return reading.meta.apps if reading else {}
 
     def history(self, address: Address | None = None) -> Iterator[Entry]:
         """Yield what was done, oldest first, of one account or of all.
@@ -134,18 +150,17 @@ class TableStore:
         The history of all is verified as a whole after its last line; it raises StateError.
         """
         with self._place.told():
-            if (tables := self._reader()) is None:
+            if (reading := self._reader()) is None:
                 return
-            meta = read_meta(tables)
             found = 0
             runs: dict[str, Run] = {}
-            for row in tables.journal(address):
+            for row in reading.tables.journal(address):
                 found += number(row[-1])
-                entry = _entry(tables, row, runs)
+                entry = _entry(reading, row, runs)
                 if entry.status is not Status.INTENT:
                     yield entry
             if address is None:
-                _demand_sum(found, meta.doubt + meta.told, "the journal")
+                demand_sum(found, reading.meta.doubt + reading.meta.told, "the journal")
 
     def held(self) -> Lock | None:
         """Return the lock if somebody holds it now; a holder known to have ended does not."""
@@ -164,7 +179,7 @@ class TableStore:
                     self._tables = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Writer]:
+    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
 
         Makes the tables if there are none yet, and brings them up to date. On leaving, the
@@ -175,7 +190,7 @@ class TableStore:
             held = self._take(tables, holder, timeout)
             self.refresh()
             lease = Lease(held, self._lease, self._place)
-            writer = TableWriter(self._place, tables, lease, self.refresh)
+            writer = TableWriter(self._place, tables, lease, self.refresh, self._keys)
             lease.start()
             try:
                 yield writer
@@ -199,22 +214,22 @@ class TableStore:
         """
         with self._place.told():
             if (found := self._place.open()) is None:
-                raise _not_locked(self._place.name)
+                raise not_locked(self._place.name)
             found.close()
             with closing(self._writable()) as tables, tables.transaction():
                 held = read_lock(tables)
                 if not held.id:
-                    raise _not_locked(self._place.name)
+                    raise not_locked(self._place.name)
                 if held.id != id:
                     raise locked(held)
-                _note_broken(tables, held, run)
+                self._note_broken(tables, held, run)
         self.refresh()
 
     def chain(self) -> int:
         """Walk all pages, runs and serials anew; return how many serials there are."""
         with self._place.told():
-            tables = self._reader()
-            return walk(tables) if tables else 0
+            reading = self._reader()
+            return walk(reading.tables, reading.meta, reading.cipher) if reading else 0
 
     def close(self) -> None:
         """Release files and connections."""
@@ -223,19 +238,39 @@ class TableStore:
                 self._tables.close()
             self._tables = None
 
-    def _reader(self) -> Tables | None:
-        """Return the tables to read from, at their moment; None if nothing was ever recorded."""
+    def _found(self) -> Tables | None:
+        """Return verified tables to read from; None if nothing was ever recorded."""
         with self._place.told():
             if self._tables is None:
-                self._tables = self._place.read()
-            if self._tables is not None:
-                self._tables.pin()
-        return self._tables
+                self._tables = self._place.read(self._verify)
+            return self._tables
+
+    def _reader(self) -> _Reading | None:
+        """Return the tables at their moment, which the first read makes; None if there are none."""
+        with self._place.told():
+            if (tables := self._found()) is None:
+                return None
+            tables.pin()
+            return _Reading(tables, *open_meta(self._place, tables, self._keys))
 
     def _writable(self) -> Tables:
         """Return verified tables to write to, which exist by now."""
         with self._place.told():
-            return self._place.write()
+            return self._place.write(self._verify)
+
+    def _verify(self, tables: Tables, mark: Mark | None) -> None:
+        verify(self._place, self._keys, tables, mark)
+
+    def _note_broken(self, tables: Tables, held: Held, run: Run) -> None:
+        """Write down that a lock was broken, and by whose run; free it under the next fence."""
+        meta, cipher = open_meta(self._place, tables, self._keys)
+        add_run(tables, run, cipher)
+        seq, at = tables.last_seq() + 1, moment(tables.now())
+        row = told_row(seq, run.id, held.fence, "", canonical(breaking(held)), at, cipher)
+        tables.add_journal([row])
+        after = replace(meta, told=meta.told + number(row[-1]))
+        change_meta(tables, meta, after, cipher, held.fence)
+        clear(tables, replace(held, fence=held.fence + 1))
 
     def _take(self, tables: Tables, holder: Holder, timeout: float) -> Held:
         waited, id = 0.0, str(uuid.uuid4())
@@ -251,40 +286,27 @@ class TableStore:
             waited += pause
 
 
-def _note_broken(tables: Tables, held: Held, run: Run) -> None:
-    """Write down that a lock was broken, and by whose run; free it under the next fence."""
-    meta = read_meta(tables)
-    lock = held.told()
-    shape = {
-        "action": "force-unlock",
-        "lock": {
-            "id": lock.id,
-            "holder": held.name,
-            "host": held.host,
-            "pid": held.pid,
-            "operation": held.operation,
-            "acquired_at": lock.acquired_at,
-            "fence": lock.fence,
-        },
-    }
-    add_run(tables, run)
-    seq, at = tables.last_seq() + 1, moment(tables.now())
-    row = told_row(seq, run.id, held.fence, "", canonical(shape), at)
-    tables.add_journal([row])
-    change_meta(tables, meta, replace(meta, told=meta.told + number(row[-1])), held.fence)
-    clear(tables, replace(held, fence=held.fence + 1))
+def _shown(
+    chunk: Sequence[tuple[Address, bytes | None]], cipher: Cipher
+) -> Iterable[tuple[Address, bytes | None]]:
+    """Return addresses with their digests as they were recorded."""
+    addresses, looks = zip(*chunk, strict=True)
+    try:
+        return zip(addresses, cipher.unmask(looks), strict=True)
+    except Forged:
+        raise Broken("the accounts are not the ones that were recorded") from None
 
 
-def _entry(tables: Tables, row: Row, runs: dict[str, Run]) -> Entry:
+def _entry(reading: _Reading, row: Row, runs: dict[str, Run]) -> Entry:
     """Return the line of history of a journal row; `runs` are those already read."""
     _, _, run, _, address, action, _, status, code, message, started_at, ended_at = opened(
-        row, f"line {row[0]} of the journal"
+        JOURNAL, row, reading.cipher
     )
     if run not in runs:
-        kept = tables.run(run)
+        kept = reading.tables.run(run)
         if kept is None:
             raise Broken(f"the run {run} is missing")
-        runs[run] = to_run(kept)
+        runs[run] = to_run(kept, reading.cipher)
     return Entry(
         ended_at or started_at,
         runs[run],
@@ -294,12 +316,3 @@ def _entry(tables: Tables, row: Row, runs: dict[str, Run]) -> Entry:
         code,
         message,
     )
-
-
-def _demand_sum(found: int, kept: int, what: str) -> None:
-    if stored(found) != stored(kept):
-        raise Broken(f"{what} are not the ones that were recorded")
-
-
-def _not_locked(name: str) -> ReconcilerError:
-    return StateError.of("state-not-locked", f"{name}: nobody holds the state lock")

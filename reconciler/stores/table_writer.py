@@ -4,53 +4,51 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 from reconciler.accounts import Address
-from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
 from reconciler.stores.chain import Hide, rewrite
+from reconciler.stores.cipher import CLEAR, Cipher
 from reconciler.stores.high_water import read_mark, write_mark
+from reconciler.stores.keys import Keys
 from reconciler.stores.lease import Lease, clear, read_lock
+from reconciler.stores.reencrypt import reencrypt
+from reconciler.stores.refusals import demand_same_apps, no_intent, no_run, run_twice
 from reconciler.stores.rows import (
+    ACCOUNT,
+    JOURNAL,
     MESSAGE_LIMIT,
     Meta,
     Row,
     body,
     body_of,
+    chunks,
     link,
     moment,
     number,
     opened,
     record_row,
     run_row,
-    seal,
+    sealed,
     stored,
     term,
+    to_run,
     told_row,
 )
-from reconciler.stores.tables import Lost, Place, Tables, change_meta, mark_of, read_meta
+from reconciler.stores.tables import Lost, Place, Tables, change_meta, mark_of, open_meta, read_meta
 from reconciler.values import canonical, digest
 
-_CHUNK: Final = 500
 _TRIES: Final = 5
 _T = TypeVar("_T")
 Pending: TypeAlias = Mapping[Address, Record | None]
 Change: TypeAlias = Callable[[Meta, str], Meta]
 
 
-def chunks(items: Iterable[_T], size: int = _CHUNK) -> Iterator[tuple[_T, ...]]:
-    """Yield the items in tuples of at most `size`."""
-    source = iter(items)
-    while chunk := tuple(islice(source, size)):
-        yield chunk
-
-
 class TableWriter:
-    """Implements `reconciler.state.Writer` on one connection; `moved` is called after a change.
+    """Implements `reconciler.state.Rewriter` on one connection; `moved` is called after a change.
 
     Where the connection ends, it is made anew, lock and fence are verified, and it is found out
     whether the last commit took effect. Use it from one thread; only `check` may be called from
@@ -58,9 +56,11 @@ class TableWriter:
     """
 
     def __init__(
-        self, place: Place, tables: Tables, lease: Lease, moved: Callable[[], None]
+        self, place: Place, tables: Tables, lease: Lease, moved: Callable[[], None], keys: Keys
     ) -> None:
         self._place = place
+        self._keys = keys
+        self._cipher: Cipher = CLEAR  # of the state, as of each write
         self._tables = tables
         self._lease = lease
         self._moved = moved
@@ -80,7 +80,7 @@ class TableWriter:
         """
 
         def change(meta: Meta, _: str) -> Meta:
-            add_run(self._tables, run)
+            add_run(self._tables, run, self._cipher)
             return meta
 
         self._write(run.id, change, lineage)
@@ -93,15 +93,7 @@ class TableWriter:
         """
 
         def change(meta: Meta, _: str) -> Meta:
-            for provider, app in apps.items():
-                if meta.apps.get(provider, app) != app:
-                    raise StateError.of(
-                        "state-other-app",
-                        f"the provider {provider} is recorded with the app"
-                        f" {meta.apps[provider]}, not {app}",
-                        hint="Put the recorded app back, or give the new app a provider name of"
-                        " its own.",
-                    )
+            demand_same_apps(meta.apps, apps)
             return replace(meta, apps={**meta.apps, **apps})
 
         self._write(self._run, change)
@@ -131,7 +123,7 @@ class TableWriter:
             pending: dict[Address, Record | None] = {}
             for settlement in settlements:
                 before = rows.get(settlement.intent, ())
-                after = rows[settlement.intent] = _settled(settlement, before, at)
+                after = rows[settlement.intent] = self._settled(settlement, before, at)
                 doubt -= number(before[-1])
                 if settlement.status in IN_DOUBT:
                     doubt += number(after[-1])
@@ -175,7 +167,7 @@ class TableWriter:
 
         def change(meta: Meta, at: str) -> Meta:
             nonlocal lines
-            meta, lines = rewrite(self._tables, meta, address, hide)
+            meta, lines = rewrite(self._tables, meta, self._cipher, address, hide)
             if record is not None:
                 meta, _ = self._put(meta, {address: record}, at)
             shape = canonical({"action": "erase", "version": meta.serial})
@@ -184,6 +176,22 @@ class TableWriter:
         with self._place.told(), self._tables.erasing():
             self._write(self._run, change)
         return lines
+
+    def rekey(self) -> None:
+        """Write every row anew as the keys say, in one transaction, and leave no old one behind."""
+
+        def change(meta: Meta, at: str) -> Meta:
+            before, after = self._cipher, self._keys.writing(meta.workspace, meta.lineage)
+            if after.id == before.id:
+                return meta
+            self._cipher = after
+            meta = reencrypt(self._tables, meta, before, after)
+            meta = self._advance(meta, meta.content, at)
+            shape = {"action": "state rekey", "before": before.id, "after": after.id}
+            return self._note(meta, [(Address(""), canonical(shape))], at)
+
+        with self._place.told(), self._tables.erasing():
+            self._write(self._run, change)
 
     def release(self) -> None:
         """Stop the heartbeat, keep the high-water mark and give up the lock if it is still ours.
@@ -221,7 +229,7 @@ class TableWriter:
         It may be called again where the connection ended before anything took effect.
         """
         if not run:
-            raise StateError.of("state-no-run", "a write needs a run, and none was begun")
+            raise no_run()
         lineage = lineage or str(uuid.uuid4())
         first = False
         hoped: Row | None = None
@@ -229,17 +237,19 @@ class TableWriter:
         def step() -> None:
             nonlocal first, hoped
             with self._tables.transaction():
-                before = read_meta(self._tables)
-                if before.row() == hoped:
+                if hoped and self._tables.meta() == hoped:
                     return  # The commit whose answer was lost has taken effect.
+                before, self._cipher = open_meta(self._place, self._tables, self._keys)
                 self._lease.demand(self._tables)
                 first = not before.lineage
                 meta = before
                 if first:
-                    meta = replace(meta, lineage=lineage, tip=digest(lineage.encode()))
+                    self._cipher = self._keys.writing(meta.workspace, lineage)
+                    tip = digest(lineage.encode())
+                    meta = replace(meta, lineage=lineage, tip=tip, key=self._cipher.id)
                 meta = change(meta, moment(self._tables.now()))
-                change_meta(self._tables, before, meta, self._lease.fence)
-                hoped = meta.row() if meta != before else None
+                change_meta(self._tables, before, meta, self._cipher, self._lease.fence)
+                hoped = meta.row(self._cipher) if meta != before else None
 
         with self._mutex, self._place.told():
             self._tables.demand_same()
@@ -264,12 +274,27 @@ class TableWriter:
             at,
             "",
         )
-        return (*cells, seal(*cells))
+        return sealed(JOURNAL, cells, self._cipher)
+
+    def _settled(self, settlement: Settlement, before: Row, at: str) -> Row:
+        """Return the journal row of an intent with its outcome. Raises StateError if it has one."""
+        if not before or before[7] not in IN_DOUBT:
+            raise no_intent(settlement.intent, known=bool(before))
+        intent = opened(JOURNAL, before, self._cipher)
+        cells = (
+            *intent[:7],
+            str(settlement.status),
+            settlement.code,
+            settlement.message[:MESSAGE_LIMIT],
+            intent[10],
+            at,
+        )
+        return sealed(JOURNAL, cells, self._cipher)
 
     def _note(self, meta: Meta, lines: Sequence[tuple[Address, bytes]], at: str) -> Meta:
         """Append what is done already to the journal; return the meta row that this makes."""
         rows = [
-            told_row(seq, self._run, self._lease.fence, address, shape, at)
+            told_row(seq, self._run, self._lease.fence, address, shape, at, self._cipher)
             for seq, (address, shape) in enumerate(lines, self._tables.last_seq() + 1)
         ]
         self._tables.add_journal(rows)
@@ -277,12 +302,11 @@ class TableWriter:
 
     def _intents(self, settlements: Sequence[Settlement]) -> dict[str, Row]:
         """Return the journal rows of the settlements' intents, by id, where there are any."""
-        rows: dict[str, Row] = {}
-        for chunk in chunks(settlement.intent for settlement in settlements):
-            for row in self._tables.intents(chunk):
-                opened(row, f"the intent {row[1]}")
-                rows[row[1]] = row
-        return rows
+        return {
+            row[1]: row
+            for chunk in chunks(settlement.intent for settlement in settlements)
+            for row in self._tables.intents(chunk)
+        }
 
     def _put(self, meta: Meta, pending: Pending, at: str) -> tuple[Meta, list[Address]]:
         """Write the records that differ; return the meta row they make and what changed."""
@@ -295,17 +319,16 @@ class TableWriter:
             dropped: list[Address] = []
             for address in chunk:
                 record, before = pending[address], rows.get(address)
-                if before is not None:
-                    opened(before, f"the record of {address}")
+                kept = None if before is None else opened(ACCOUNT, before, self._cipher)
                 if record is None:
                     if before is None:
                         continue
                     dropped.append(address)
                 else:
                     after = body(record)
-                    if before is not None and after == body_of(before):
+                    if kept is not None and after == body_of(kept):
                         continue
-                    row = record_row(record, after, version, at, self._run)
+                    row = record_row(record, after, version, at, self._run, self._cipher)
                     content += term(address, row[1])
                     written.append(row)
                 if before is not None:
@@ -332,27 +355,10 @@ def steady(tables: Tables, step: Callable[[], _T]) -> _T:
     return step()
 
 
-def _settled(settlement: Settlement, before: Row, at: str) -> Row:
-    """Return the journal row of an intent with its outcome. Raises StateError if it has one."""
-    if not before or before[7] not in IN_DOUBT:
-        what = "is settled already" if before else "was never written down"
-        raise StateError.of("state-no-intent", f"the intent {settlement.intent} {what}")
-    cells = (
-        *before[:7],
-        str(settlement.status),
-        settlement.code,
-        settlement.message[:MESSAGE_LIMIT],
-        before[10],
-        at,
-    )
-    return (*cells, seal(*cells))
-
-
-def add_run(tables: Tables, run: Run) -> None:
+def add_run(tables: Tables, run: Run, cipher: Cipher) -> None:
     """Write a run; the same one again is fine. Raises StateError if its id is another run's."""
-    row = run_row(run)
     before = tables.run(run.id)
     if before is None:
-        tables.add_run(row)
-    elif before != row:
-        raise StateError.of("state-run-twice", f"the run {run.id} is recorded with other facts")
+        tables.add_run(run_row(run, cipher))
+    elif to_run(before, cipher) != run:
+        raise run_twice(run.id)

@@ -1,6 +1,6 @@
 """Tables: the wall between what a store keeps, which is the same everywhere, and a database.
 
-Above it `table_store` and `table_writer` seal, sum, chain, fence and journal; beneath it a
+Above it `table_store` and `table_writer` encrypt, seal, sum, chain, fence and journal; beneath it a
 database reads and writes rows. Rows come and go without the key that tells one workspace or the
 only row of a table.
 """
@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from reconciler.accounts import Address
+from reconciler.stores.cipher import Cipher, same
 from reconciler.stores.high_water import Mark
+from reconciler.stores.keys import Keys
 from reconciler.stores.rows import Broken, Meta, Row
+
+Check: TypeAlias = Callable[["Tables", Mark | None], None]
+"""What looks whether tables hold what they should, given the high-water mark; raises if not."""
 
 
 class Lost(Exception):
@@ -24,7 +29,8 @@ class Lost(Exception):
 class Tables(Protocol):
     """The rows of one workspace over one connection, for one thread at a time.
 
-    Every method raises what the place's `told` turns into StateErrors, and `Lost`.
+    Every method raises what the place's `told` turns into StateErrors, and `Lost`. What is yielded
+    may be changed meanwhile.
     """
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -108,7 +114,7 @@ class Tables(Protocol):
         ...
 
     def change_journal(self, rows: Iterable[Row]) -> None:
-        """Replace what may change of rows: action, status, code, message, end and seal."""
+        """Replace what may change of rows: from the action to the seal, but for the beginning."""
         ...
 
     def run(self, id: str) -> Row | None:
@@ -121,6 +127,10 @@ class Tables(Protocol):
 
     def add_run(self, row: Row) -> None:
         """Add a run."""
+        ...
+
+    def change_runs(self, rows: Iterable[Row]) -> None:
+        """Replace runs."""
         ...
 
     def serial(self, serial: int) -> Row | None:
@@ -172,12 +182,12 @@ class Place(Protocol):
         """Return tables to look at the lock with, not verified; None if there are none."""
         ...
 
-    def read(self) -> Tables | None:
-        """Return verified tables to read from; None if nothing was ever recorded."""
+    def read(self, check: Check) -> Tables | None:
+        """Return checked tables to read from; None if nothing was ever recorded."""
         ...
 
-    def write(self) -> Tables:
-        """Return verified tables to write to, made or brought up to date where needed."""
+    def write(self, check: Check) -> Tables:
+        """Return checked tables to write to, made or brought up to date where needed."""
         ...
 
     def beat(self) -> AbstractContextManager[Tables]:
@@ -190,17 +200,35 @@ class Place(Protocol):
 
 
 def read_meta(tables: Tables) -> Meta:
-    """Return the meta row. Raises Broken where it is missing or does not match its seal."""
+    """Return the meta row, unproven. Raises Broken where it is missing or not as it was sealed."""
+    return Meta.of(_named(tables))
+
+
+def open_meta(place: Place, tables: Tables, keys: Keys) -> tuple[Meta, Cipher]:
+    """Return the meta row and what the state is encrypted with.
+
+    Raises Broken where the row was not written with the key that it names, StateError where the
+    workspace does not have that key.
+    """
+    meta = Meta.of(row := _named(tables))
+    cipher = keys.reading(meta.key, meta.workspace, meta.lineage, place.name)
+    *_, whole, proof = row
+    if not same(cipher.prove(whole), proof):
+        raise Broken(f"the row that names the state was not written with the key {meta.key}")
+    return meta, cipher
+
+
+def _named(tables: Tables) -> Row:
     row = tables.meta()
     if row is None:
         raise Broken("the row that names the state is missing")
-    return Meta.of(row)
+    return row
 
 
-def change_meta(tables: Tables, before: Meta, after: Meta, fence: int) -> None:
+def change_meta(tables: Tables, before: Meta, after: Meta, cipher: Cipher, fence: int) -> None:
     """Replace the meta row, inside a transaction. Raises Broken if it is not the one before."""
     if after != before and not tables.change_meta(
-        after.row(), before.lineage, before.serial, fence
+        after.row(cipher), before.lineage, before.serial, fence
     ):
         raise Broken("the row that names the state was changed by somebody without the lock")
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.state import Store
 from tests.benchmarks.measure import Measured, measure, once, pairs
 
 SCAN = """
@@ -70,6 +71,7 @@ def main() -> None:
             lambda: cold_plan(root / "cold", wanted.accounts, wanted.pairs),
             lambda: start_up(wanted.pairs),
             lambda: against_postgres(root / "stores", wanted.accounts, wanted.pairs),
+            lambda: encrypting(root / "encrypting", wanted.accounts, wanted.pairs),
             lambda: rendering(wanted.pairs),
             lambda: importing(root / "import", wanted.accounts, wanted.pairs),
             lambda: applying(root / "apply", wanted.calls, wanted.threads, wanted.pairs),
@@ -140,14 +142,10 @@ def record(root: Path, environ: dict[str, str] | None = None) -> None:
     from reconciler.config import desired, load
     from reconciler.providers import capabilities
     from reconciler.state import Holder, Record, Run
-    from reconciler.stores import open_store
 
     workspace = load(root, capabilities=capabilities)
     tables = {name: capabilities(app.type) for name, app in workspace.apps.items()}
-    resolve = (environ or {}).__getitem__
-    store = open_store(
-        workspace.state, root, workspace.name, resolve=lambda one: resolve(one.target)
-    )
+    store = opened(root, environ or {})
     holder = Holder("bench", socket.gethostname(), os.getpid(), "bench")
     with store.lock(holder) as writer:
         writer.begin(Run("bench", "bench", "2026-01-01T00:00:00Z"))
@@ -158,6 +156,23 @@ def record(root: Path, environ: dict[str, str] | None = None) -> None:
         for start in range(0, len(records), 5000):
             writer.save(records[start : start + 5000], (), "bench")
     store.close()
+
+
+def opened(root: Path, environ: dict[str, str]) -> Store:
+    """Open the state of a workspace."""
+    from reconciler.config import load
+    from reconciler.providers import capabilities
+    from reconciler.stores import open_store
+    from reconciler.stores.keys import Keys
+
+    workspace = load(root, capabilities=capabilities)
+    return open_store(
+        workspace.state,
+        root,
+        workspace.name,
+        resolve=lambda one: environ[one.target],
+        keys=Keys(workspace.state.encryption, lambda one: environ[one.target]),
+    )
 
 
 def start_up(repeat: int) -> Iterator[Row]:
@@ -197,6 +212,20 @@ def against_postgres(root: Path, count: int, repeat: int) -> Iterator[Row]:
                 )
     except NoServer as why:
         print(why, file=sys.stderr)
+
+
+def encrypting(root: Path, count: int, repeat: int) -> Iterator[Row]:
+    """Compare encrypted state with clear state, both in SQLite."""
+    from tests.benchmarks import stores
+
+    for what, bound, ratios, note in stores.encrypted(root, count, repeat):
+        yield Row(
+            f"{what}, {count:,} accounts encrypted",
+            "the same clear",
+            f"≤ {bound}",
+            tuple(ratios),
+            note,
+        )
 
 
 def rendering(repeat: int, count: int = 20_000) -> Iterator[Row]:
