@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -412,8 +412,14 @@ class Rewriter(Writer, Protocol):
 class Store(Reader, Protocol):
     """A reader that can also hand out the lock."""
 
-    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Rewriter]:
-        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
+    def lock(
+        self, holder: Holder, timeout: float = 0.0, apps: Collection[str] | None = None
+    ) -> AbstractContextManager[Rewriter]:
+        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
+
+        `apps` are the names of the providers whose accounts are written, None for all there are;
+        a store may lock more than these.
+        """
         ...
 
     def force_unlock(self, id: str, run: Run) -> None:

@@ -11,7 +11,7 @@ import shlex
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -120,8 +120,16 @@ class RemoteStore:
         self._copy = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
-        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
+    def lock(
+        self,
+        holder: Holder,
+        timeout: float = 0.0,
+        apps: Collection[str] | None = None,  # noqa: ARG002
+    ) -> Iterator[Rewriter]:
+        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
+
+        It is the whole workspace's whatever `apps` says, as the document is kept as a whole.
+        """
         held, taken_over = self._take(holder, timeout)
         try:
             copy = self._copy = self._load_to_write()

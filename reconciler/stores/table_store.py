@@ -6,7 +6,7 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -179,7 +179,12 @@ class TableStore:
                     self._tables = None
 
     @contextmanager
-    def lock(self, holder: Holder, timeout: float = 0.0) -> Iterator[Rewriter]:
+    def lock(
+        self,
+        holder: Holder,
+        timeout: float = 0.0,
+        apps: Collection[str] | None = None,  # noqa: ARG002
+    ) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
 
         Makes the tables if there are none yet, and brings them up to date. On leaving, the
