@@ -362,6 +362,14 @@ class Reader(Protocol):
         ...
 
 
+def doubts(recorded: Reader, scope: Scope) -> tuple[Intent, ...]:
+    """Return the intents in doubt of these providers' accounts, oldest first.
+
+    What is in doubt of another app may just be under way.
+    """
+    return tuple(intent for intent in recorded.unresolved() if within(intent.address, scope))
+
+
 class Writer(Protocol):
     """The only way to change state; a store hands it out with the lock and fences every write.
 
