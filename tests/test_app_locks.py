@@ -5,20 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
+import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from reconciler.config import schema_text
 from reconciler.stores import backups
 from reconciler.stores.keys import NO_KEYS
 from reconciler.stores.sqlite import SqliteStore
-from tests.forks import Child
+from tests.forks import Child, forking
+from tests.github_runner import ROOT, program
 from tests.world import World
 
 pytest.register_assert_rewrite("store_postgres")
@@ -281,3 +285,34 @@ def test_one_keeps_a_backup_at_a_time(
     assert made is not None
     assert seen
     assert list(folder.iterdir()) == [made]
+
+
+def test_a_job_per_app(world: Two, database: str, tmp_path: Path) -> None:
+    """The matrix of the page on CI, both jobs at once as shown there, leaves nothing to do."""
+    world.environ["STATE_URL"] = database
+    world.workspace("state: {backend: postgres, url: env:STATE_URL}\n")
+    page = (ROOT / "examples/ci/README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(apply:\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    job = yaml.safe_load(text)["apply"]
+    assert job["env"] == {"APP": "${{ matrix.app }}"}
+    script = "\n".join(step["run"] for step in job["steps"])
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin/reconciler", forking().line)
+    path = f"{tmp_path / 'bin'}:{world.environ['PATH']}"
+    around = {**world.environ, "CI": "true", "RUNNER_TEMP": str(tmp_path), "PATH": path}
+    jobs = [
+        subprocess.Popen(
+            ["bash", "-e", "-c", script],
+            cwd=world.root,
+            env={**around, "APP": app},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for app in job["strategy"]["matrix"]["app"]
+    ]
+    for one in jobs:
+        told, _ = one.communicate(timeout=60)
+        assert one.returncode == 0, told
+        assert "Apply complete: 3 created" in told
+    assert world.run("plan").last == "No changes. 6 accounts as recorded."
