@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-from reconciler.accounts import Account
 from reconciler.capabilities import Capabilities
 from reconciler.diagnostics import Diagnostic
 from reconciler.workspace import Workspace
 
-__all__ = ["Desired", "desired", "load", "schema_names", "schema_text"]
+if TYPE_CHECKING:
+    from reconciler.config.stream import Desired
 
-Desired: TypeAlias = Iterator[Account]
-"""The desired accounts as a stream, in the order of the files."""
+__all__ = ["desired", "load", "schema_names", "schema_text"]
 
 
 def load(root: Path, *, capabilities: Callable[[str], Capabilities | None]) -> Workspace:
@@ -34,11 +33,11 @@ def desired(
 
     `capabilities` is keyed by provider name. What only warns is appended to `warnings`. When
     exhausted, raises ConfigError with the findings of all files, or Refused for a glob that
-    matches nothing.
+    matches nothing. Close it when it is not needed any more: other processes may help to read.
     """
-    from reconciler.config.stream import desired as _desired
+    from reconciler.config.stream import Desired
 
-    return _desired(workspace, capabilities, warnings)
+    return Desired(workspace, capabilities, warnings)
 
 
 def schema_names() -> tuple[str, ...]:
