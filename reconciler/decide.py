@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -29,6 +29,7 @@ from reconciler.state import Record
 from reconciler.values import ABSENT, canonical, to_moment
 
 Keyed: TypeAlias = Callable[[Address, Mapping[str, Any]], str]
+Again: TypeAlias = Callable[[Sequence[Account]], Iterable[Account]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Question:
     provider name. `observed` holds what a refresh just read. `keyed` returns the keyed
     fingerprint of a token that resolves, else an empty text. `targets` limits the plan to these
     addresses or providers; empty means all. `uncompared` are path prefixes that the recorded side
-    leaves out (a redacted snapshot).
+    leaves out (a redacted snapshot). `again` returns accounts with their documents that came
+    without.
     """
 
     as_of: datetime
@@ -51,6 +53,7 @@ class Question:
     keyed: Keyed | None = None
     targets: tuple[str, ...] = ()
     uncompared: tuple[str, ...] = ()
+    again: Again = tuple
 
 
 class Decisions:

@@ -53,6 +53,7 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     index: dict[Address, bytes | None] = dict(recorded.index())
     known = len(index)
     wanted, total, passed = _sift(desired, index, doubtful, question)
+    wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
     if question.uncompared:
@@ -236,6 +237,15 @@ def _sift(
         else:
             passed += have is not _FRESH
     return look, total, passed
+
+
+def _whole(look: list[tuple[Account, bool]], question: Question) -> list[tuple[Account, bool]]:
+    """Return the accounts to look at with their documents."""
+    bare = [account for account, _ in look if not account.document]
+    if not bare:
+        return look
+    whole = {account.address: account for account in question.again(bare)}
+    return [(whole.get(account.address, account), old) for account, old in look]
 
 
 _FRESH: Final = b"no digest is this short"

@@ -178,6 +178,15 @@ def _allow(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="read every account file, also those that were read before",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -191,6 +200,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
+    _cache(parser)
     _reviews(parser)
 
 
@@ -208,6 +218,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     _targets(parser)
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
+    _cache(parser)
     _lock_timeout(parser)
     _json(parser)
 

@@ -66,10 +66,15 @@ def make(
     from reconciler.snapshot import PERSONAL, Snapshot
 
     redacted = isinstance(recorded, Snapshot) and recorded.redacted
+    # What was just read at a vendor is compared field by field, which takes the files themselves.
+    desired = session.desired(cache=arguments.cache and observed is None)
     question = session.question(
-        arguments, observed=observed, uncompared=PERSONAL if redacted else ()
+        arguments,
+        observed=observed,
+        uncompared=PERSONAL if redacted else (),
+        again=desired.again,
     )
-    return plan(session.desired(), recorded, question)
+    return plan(desired, recorded, question)
 
 
 def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str, int]) -> Judgement:

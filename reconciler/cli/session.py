@@ -104,11 +104,12 @@ class Session:
         self._open.callback(store.close)
         return store
 
-    def desired(self) -> Desired:
+    def desired(self, *, cache: bool = False) -> Desired:
         """Return the desired accounts as a stream; warnings gather in `warnings`."""
         from reconciler.config import desired
 
-        stream = desired(self.workspace, self.capabilities, self.warnings)
+        environ = self.environ if cache else None
+        stream = desired(self.workspace, self.capabilities, self.warnings, environ)
         self._open.callback(stream.close)
         return stream
 

@@ -13,7 +13,7 @@ from reconciler.workspace import Workspace
 if TYPE_CHECKING:
     from reconciler.config.stream import Desired
 
-__all__ = ["desired", "load", "schema_names", "schema_text"]
+__all__ = ["desired", "forget", "load", "schema_names", "schema_text"]
 
 
 def load(root: Path, *, capabilities: Callable[[str], Capabilities | None]) -> Workspace:
@@ -27,17 +27,36 @@ def load(root: Path, *, capabilities: Callable[[str], Capabilities | None]) -> W
 
 
 def desired(
-    workspace: Workspace, capabilities: Mapping[str, Capabilities], warnings: list[Diagnostic]
+    workspace: Workspace,
+    capabilities: Mapping[str, Capabilities],
+    warnings: list[Diagnostic],
+    cache: Mapping[str, str] | None = None,
 ) -> Desired:
     """Stream the desired accounts, one per account and provider, in the order of the files.
 
     `capabilities` is keyed by provider name. What only warns is appended to `warnings`. When
     exhausted, raises ConfigError with the findings of all files, or Refused for a glob that
     matches nothing. Close it when it is not needed any more: other processes may help to read.
+
+    With `cache`, the environment that names the user's cache folder, files that were read before
+    are not read again; their accounts have no documents, until `again` is asked for them.
     """
     from reconciler.config.stream import Desired
 
-    return Desired(workspace, capabilities, warnings)
+    known = None
+    if cache is not None:
+        from reconciler.config.known import Known, place
+
+        known = Known(folder, workspace) if (folder := place(workspace, cache)) else None
+    return Desired(workspace, capabilities, warnings, known)
+
+
+def forget(workspace: Workspace, environ: Mapping[str, str]) -> None:
+    """Remove what is known of the workspace's files. Raises OSError."""
+    from reconciler.config.known import place, remove
+
+    if folder := place(workspace, environ):
+        remove(folder)
 
 
 def schema_names() -> tuple[str, ...]:

@@ -6,8 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from io import SEEK_SET, FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.workspace import Workspace
@@ -109,8 +111,34 @@ def _unfit(root: Path, real: Path, file: str) -> Diagnostic | None:
     return None
 
 
+class Content(FileIO):
+    """An open file, and the digest of what was read of it."""
+
+    def __init__(self, handle: int) -> None:
+        super().__init__(handle, "rb", closefd=False)
+        self._sum = sha256()
+        self._straight, self._ended = True, False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, at most so many."""
+        data = super().read(size)
+        self._sum.update(data)
+        self._ended = not data
+        return data
+
+    def seek(self, place: int, whence: int = SEEK_SET, /) -> int:
+        """Read on elsewhere."""
+        self._straight = False
+        return super().seek(place, whence)
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of all of the file, empty unless it was read from its begin to its end."""
+        return self._sum.digest() if self._straight and self._ended else b""
+
+
 @contextmanager
-def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[BinaryIO]:
+def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[Content]:
     """Open a regular file of at most `largest` bytes. Raises Unreadable."""
     place = Source(file)
     try:
@@ -146,7 +174,7 @@ def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[BinaryIO]:
                     source=place,
                 )
             )
-        with open(handle, "rb", buffering=0, closefd=False) as raw:
-            yield raw
+        with Content(handle) as content:
+            yield content
     finally:
         os.close(handle)

@@ -18,7 +18,7 @@ from typing import Final
 from reconciler.config.alone import clean
 from reconciler.config.crew import Crew, cores
 from reconciler.config.cuts import Part, Uncut, parts
-from reconciler.config.files import Found, Unreadable, opened
+from reconciler.config.files import Content, Found, Unreadable, opened
 from reconciler.config.judge import Judge
 from reconciler.config.sheet import Sheet, pack, unpack
 
@@ -49,8 +49,9 @@ class _UnderWay:
     `ended`: there are no more. `hard`: it is to be read alone, whatever else comes back.
     """
 
-    parts: Iterator[Part]
     number: int
+    parts: Iterator[Part]
+    content: Content | None = None
     handed: int = 0
     taken: int = 0
     ended: bool = False
@@ -65,6 +66,8 @@ class Shared:
         self._begun = 0
         self._under_way: deque[_UnderWay] = deque()
         self._crew = Crew(count, self._work)
+        self.content = b""
+        """The digest of the bytes of the file that was yielded last; empty if it was not read."""
 
     def sheets(self) -> Iterator[Sheet | None]:
         """Yield the next file in sheets; None at last if it is to be read alone.
@@ -82,12 +85,9 @@ class Shared:
                 yield unpack(columns, documents, name)
             self._feed()
         self._under_way.popleft()
+        self.content = b"" if file.hard or not file.content else file.content.digest
         if file.hard:
             yield None
-
-    def drop(self) -> None:
-        """Leave the file that is being yielded to be read alone."""
-        self._under_way[0].hard = True
 
     def close(self) -> None:
         """End the crew."""
@@ -99,7 +99,7 @@ class Shared:
             if not self._under_way or self._under_way[-1].ended:
                 if self._begun == len(self._files) or len(self._under_way) == FILES:
                     return
-                self._under_way.append(_UnderWay(self._parts(self._begun), self._begun))
+                self._under_way.append(self._open(self._begun))
                 self._begun += 1
             file = self._under_way[-1]
             part = None
@@ -113,10 +113,15 @@ class Shared:
                 self._crew.hand(file.number, part)
                 file.handed += 1
 
-    def _parts(self, number: int) -> Iterator[Part]:
+    def _open(self, number: int) -> _UnderWay:
         name = self._files[number].file
-        with opened(self._root / name, name) as stream:
-            yield from parts(stream, name)
+
+        def read() -> Iterator[Part]:
+            with opened(self._root / name, name) as file.content:
+                yield from parts(file.content, name)
+
+        file = _UnderWay(number, read())
+        return file
 
     def _work(self, number: int, part: Part) -> tuple[bytes, bytes]:
         """Read a part in one of the crew's processes; nothing where there is something to tell."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, pairwise, repeat
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from reconciler.accounts import Account, Address
+from reconciler.accounts import Account, Address, split
 from reconciler.values import canonical
 
 Sinks: TypeAlias = Mapping[str, tuple[str, int, str]]
@@ -24,13 +24,13 @@ _kind: Final = attrgetter("adopt", "once", "siblings")
 class Sheet(NamedTuple):
     """Accounts about which there is no finding, in the order of their file, and their sinks.
 
-    `columns` are the bytes of all that but the documents; `tokens` says that one has a token.
+    `columns` are the bytes of all that but the documents; `apps` names the accounts' providers.
     """
 
     accounts: Sequence[Account]
     sinks: Sinks
     columns: bytes
-    tokens: bool
+    apps: Sequence[str]
 
 
 def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[bytes, bytes]:
@@ -59,6 +59,7 @@ def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[byt
             "kinds": list(kinds),
             "sizes": [len(column) for column in columns],
             "sinks": {sink: [line + shift, key] for sink, (_, line, key) in sinks.items()},
+            "apps": sorted({split(account.address)[0] for account in accounts}),
             "tokens": b'"token":' in documents,
         }
     )
@@ -70,8 +71,7 @@ def unpack(columns: bytes, documents: bytes | None, file: str) -> Sheet:
 
     Raises ValueError, KeyError or TypeError for what `pack` did not make.
     """
-    start = 4 + int.from_bytes(columns[:4], "big")
-    head = json.loads(columns[4:start])
+    head, start = _head(columns)
     count: int = head["count"]
     ends = list(accumulate(head["sizes"], initial=start))
     if ends[-1] != len(columns):
@@ -79,7 +79,7 @@ def unpack(columns: bytes, documents: bytes | None, file: str) -> Sheet:
     named, summed, placed, sorted_ = (columns[at:end] for at, end in pairwise(ends))
     sinks = {sink: (file, line, key) for sink, (line, key) in head["sinks"].items()}
     if not count:
-        return Sheet((), sinks, columns, tokens=False)
+        return Sheet((), sinks, columns, ())
     addresses = [Address(one) for one in named.decode().split("\n")]
     rows = zip(
         addresses,
@@ -90,7 +90,18 @@ def unpack(columns: bytes, documents: bytes | None, file: str) -> Sheet:
         *_kinds(head["kinds"], array("H", sorted_), addresses),
         strict=True,
     )
-    return Sheet(list(map(_new, rows)), sinks, columns, bool(head["tokens"]))
+    return Sheet(list(map(_new, rows)), sinks, columns, head["apps"])
+
+
+def tokens(columns: bytes) -> bool:
+    """Tell whether an account of a sheet has a token."""
+    return bool(_head(columns)[0]["tokens"])
+
+
+def _head(columns: bytes) -> tuple[dict[str, Any], int]:
+    """Return what is told of the columns, and where they begin."""
+    start = 4 + int.from_bytes(columns[:4], "big")
+    return json.loads(columns[4:start]), start
 
 
 def _kinds(

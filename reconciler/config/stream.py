@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.accounts import Account, Address, split
 from reconciler.capabilities import Capabilities
@@ -15,10 +15,13 @@ from reconciler.config.alone import alone, carefully
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
 from reconciler.config.shared import shared
-from reconciler.config.sheet import Sheet
+from reconciler.config.sheet import Sheet, pack
 from reconciler.diagnostics import Diagnostic, Source, error, warning
-from reconciler.errors import ConfigError, Refused
+from reconciler.errors import ConfigError, ReconcilerError, Refused
 from reconciler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from reconciler.config.known import Known
 
 MOST: Final = 200
 """Errors, and warnings, that are told; of the others only the number is."""
@@ -30,8 +33,9 @@ BATCH: Final = 1000
 class Desired:
     """The desired accounts of all files by path, to be iterated once; see `reconciler.config`.
 
-    Processes that help to read are made now: before there are threads, and while little is in
-    memory. `close` ends them.
+    Accounts of files that are `known` come without their documents, which `again` reads. Processes
+    that help to read are made now: before there are threads, and while little is in memory;
+    `close` ends them. `only` leaves out all files but these.
     """
 
     def __init__(
@@ -39,17 +43,45 @@ class Desired:
         workspace: Workspace,
         capabilities: Mapping[str, Capabilities],
         warnings: list[Diagnostic],
+        known: Known | None = None,
+        only: Collection[str] = (),
     ) -> None:
+        self._workspace, self._capabilities = workspace, capabilities
         self._root = Path(workspace.root)
         self._files, self._errors, self._empty = find(workspace)
+        if only:
+            self._files = [found for found in self._files if found.file in only]
         self._warnings = warnings
         self._others: list[Diagnostic] = []
         self._judge = Judge(workspace, capabilities)
         self._seen = _Seen()
-        self._shared = shared(self._root, self._files, self._judge)
+        self._known = known
+        self._recalled = known.recall(self._root, self._files) if known else {}
+        rest = [found for found in self._files if found.file not in self._recalled]
+        self._shared = shared(self._root, rest, self._judge)
+        self._columns: list[bytes] = []
+        self._content = b""
 
     def __iter__(self) -> Iterator[Account]:
         return chain.from_iterable(self._batches())
+
+    def again(self, accounts: Iterable[Account]) -> Iterator[Account]:
+        """Read the files of these accounts again and yield them with their documents.
+
+        Raises ConfigError if one is not there any more as it was.
+        """
+        wanted = {account.address: account.digest for account in accounts}
+        files = {account.file for account in accounts}
+        fresh = Desired(self._workspace, self._capabilities, [], only=files)
+        try:
+            for account in fresh:
+                if wanted.get(account.address) == account.digest:
+                    del wanted[account.address]
+                    yield account
+        finally:
+            fresh.close()
+        if wanted:
+            raise _changed(", ".join(sorted(files)))
 
     def close(self) -> None:
         """End the processes that help."""
@@ -57,47 +89,68 @@ class Desired:
             self._shared.close()
 
     def _batches(self) -> Iterator[Sequence[Account]]:
-        errors = self._errors
+        errors, others = self._errors, self._others
         with _no_collection():
             for found in self._files:
-                before = len(errors)
+                before = len(errors), len(others)
                 self._seen.begin(found.file)
-                yield from self._together(found) if self._shared else self._alone(found)
-                errors[before:] = sorted(errors[before:], key=_place)
-        self._warnings.extend(_capped(self._others, warning))
+                self._columns, self._content = [], b""
+                yield from self._file(found)
+                if self._known and self._content and before == (len(errors), len(others)):
+                    self._known.keep(found, self._content, self._columns)
+                errors[before[0] :] = sorted(errors[before[0] :], key=_place)
+        if self._known:
+            self._known.bound()
+        self._warnings.extend(_capped(others, warning))
         if errors:
             raise ConfigError(_capped([*errors, *self._empty], error))
         if self._empty:
             raise Refused(self._empty)
 
-    def _together(self, found: Found) -> Iterator[Sequence[Account]]:
-        """Yield the accounts of a file that several processes read, as far as that goes."""
-        assert self._shared
-        sheets = 0
-        for sheet in self._shared.sheets():
-            if sheet is None:
-                yield from self._rest(found)
-                return
-            sheets += 1
-            if self._own_sinks(sheet) and self._seen.all_new(sheet.accounts):
-                yield sheet.accounts
-            else:
-                self._shared.drop()
-        if sheets > 1 and self._seen.one_key_twice():
+    def _file(self, found: Found) -> Iterator[Sequence[Account]]:
+        """Yield the accounts of one file: as known, or read by several processes, or alone."""
+        key = self._recalled.get(found.file)
+        if self._known and key and (sheets := self._known.get(found, key)) is not None:
+            yield from self._sheets(found, sheets)
+        elif self._shared and not key:
+            yield from self._sheets(found, self._shared.sheets())
+            self._content = self._shared.content
+        else:
+            yield from self._alone(found)
+
+    def _sheets(self, found: Found, sheets: Iterable[Sheet | None]) -> Iterator[Sequence[Account]]:
+        """Yield the accounts of sheets; where they leave something to tell, read the file alone."""
+        apps: set[str] = set()
+        hard = False
+        for sheet in sheets:
+            if hard or sheet is None or not self._take(sheet):
+                hard = True
+                continue
+            apps.update(sheet.apps)
+            self._columns.append(sheet.columns)
+            yield sheet.accounts
+        if hard or (len(self._columns) > 1 < len(apps) and self._seen.one_key_twice()):
             yield from self._rest(found)
 
-    def _own_sinks(self, sheet: Sheet) -> bool:
-        """Take the sinks of a sheet; tell whether they are nobody else's."""
-        known = self._judge.sinks
-        return all(known.setdefault(sink, place) == place for sink, place in sheet.sinks.items())
+    def _take(self, sheet: Sheet) -> bool:
+        """Note where the accounts of a sheet stand; tell whether they and their sinks are new."""
+        sinks = self._judge.sinks
+        own = all(sinks.setdefault(sink, place) == place for sink, place in sheet.sinks.items())
+        return own and self._seen.all_new(sheet.accounts)
 
     def _alone(self, found: Found) -> Iterator[Sequence[Account]]:
         """Yield the accounts of a file that this process reads."""
+        sinks = len(self._judge.sinks)
         try:
-            with opened(self._root / found.file, found.file) as stream:
-                accounts = alone(self._judge, found, stream, self._errors, self._others)
+            with opened(self._root / found.file, found.file) as content:
+                accounts = alone(self._judge, found, content, self._errors, self._others)
                 while batch := list(islice(accounts, BATCH)):
+                    if self._known:
+                        self._columns.append(pack(batch, {})[0])
                     yield self._fresh(batch)
+                own = dict(islice(self._judge.sinks.items(), sinks, None))
+                self._columns.append(pack((), own)[0])
+                self._content = content.digest
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
 
@@ -117,9 +170,7 @@ class Desired:
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
         if again != had and len(self._errors) == errors:
-            raise ConfigError.of(
-                "changed", f"{found.file} was changed while it was read", hint="run it again"
-            )
+            raise _changed(found.file)
 
     def _fresh(self, batch: Sequence[Account]) -> Sequence[Account]:
         """Note where accounts stand; return those that are good and stand nowhere else."""
@@ -132,6 +183,10 @@ class Desired:
             elif account.digest:
                 kept.append(account)
         return kept
+
+
+def _changed(file: str) -> ReconcilerError:
+    return ConfigError.of("changed", f"{file} was changed while it was read", hint="run it again")
 
 
 def _place(finding: Diagnostic) -> tuple[int, int]:
