@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from typing import Final, assert_never
 
-from reconciler.accounts import Account, Address, flatten, split, targeted
+from reconciler.accounts import Account, Address, Batch, flatten, split, targeted
 from reconciler.capabilities import Capabilities, Support
 from reconciler.changes import (
     Action,
@@ -39,7 +39,7 @@ TOLD: Final = 20
 """Entries that are split and named; of the others only the number is told."""
 
 
-def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Plan:
+def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Question) -> Plan:
     """Return the plan that brings what is recorded to what is desired.
 
     Reads digests first and looks closer only where they differ, so cost follows the number of
@@ -213,7 +213,7 @@ def _seen(record: Record, question: Question) -> Record:
 
 
 def _sift(
-    desired: Iterable[Account],
+    desired: Iterable[Account | Batch],
     index: dict[Address, bytes | None],
     doubtful: Collection[Address],
     question: Question,
@@ -227,16 +227,29 @@ def _sift(
     total = passed = 0
     targets = question.targets
     closer = bool(doubtful) or question.observed is not None or question.keyed is not None
-    for account in desired:
-        total += 1
-        have = index.pop(account.address, _FRESH)
-        if have == account.digest and not (closer and _closer(account, doubtful, question)):
+    for one in desired:
+        if not closer and not isinstance(one, Account) and _alike(one, index):
+            total += len(one.addresses)
             continue
-        if not targets or targeted(account.address, targets):
-            look.append((account, have is not _FRESH))
-        else:
-            passed += have is not _FRESH
+        for account in (one,) if isinstance(one, Account) else one.accounts():
+            total += 1
+            have = index.pop(account.address, _FRESH)
+            if have == account.digest and not (closer and _closer(account, doubtful, question)):
+                continue
+            if not targets or targeted(account.address, targets):
+                look.append((account, have is not _FRESH))
+            else:
+                passed += have is not _FRESH
     return look, total, passed
+
+
+def _alike(batch: Batch, index: dict[Address, bytes | None]) -> bool:
+    """Take a batch out of the index if every account of it is recorded as it is desired."""
+    have = list(map(index.get, batch.addresses))
+    if have != batch.digests:
+        return False
+    deque(map(index.__delitem__, batch.addresses), maxlen=0)
+    return True
 
 
 def _whole(look: list[tuple[Account, bool]], question: Question) -> list[tuple[Account, bool]]:

@@ -74,7 +74,7 @@ def make(
         uncompared=PERSONAL if redacted else (),
         again=desired.again,
     )
-    return plan(desired, recorded, question)
+    return plan(desired.batches(), recorded, question)
 
 
 def judge(session: Session, planned: Plan, recorded: Reader, allow: Mapping[str, int]) -> Judgement:

@@ -6,11 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from io import SEEK_SET, FileIO
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
+from reconciler.config.text import PIECE
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.workspace import Workspace
 
@@ -125,6 +127,10 @@ class Content(FileIO):
         self._sum.update(data)
         self._ended = not data
         return data
+
+    def whole(self) -> bytes:
+        """Return all that is left to read."""
+        return b"".join(iter(partial(self.read, PIECE), b""))
 
     def seek(self, place: int, whence: int = SEEK_SET, /) -> int:
         """Read on elsewhere."""

@@ -21,7 +21,8 @@ from typing import BinaryIO, Final
 
 from reconciler import __version__
 from reconciler.config.files import Found, Unreadable, opened
-from reconciler.config.sheet import Sheet, tokens, unpack
+from reconciler.config.sheet import Sheet
+from reconciler.config.text import PIECE
 from reconciler.workspace import Workspace
 
 LEAST: Final = 4096
@@ -30,7 +31,6 @@ LEAST: Final = 4096
 MOST: Final = 256 << 20
 """Bytes that are kept of all workspaces: of some three million accounts."""
 
-_PIECE: Final = 1 << 20
 _HEAD: Final = b"reconciler known 1\n"
 _CODE: Final = Path(__file__).resolve().parent.parent
 _VERSIONED: Final = (".git", ".hg", ".svn", ".jj")
@@ -42,26 +42,31 @@ _OLD: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def place(workspace: Workspace, environ: Mapping[str, str]) -> Path | None:
     """Return the folder of what is known of a workspace, in the user's own cache folder.
 
-    None where that may be part of the checkout that holds the workspace: where any folder but the
-    user's home and those above it holds both, or where such a folder is a checkout itself.
+    None where there is no such folder, or it may be part of the checkout that the workspace is in.
     """
     cache = environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(cache):
-        home = environ.get("HOME", "")
-        if not os.path.isabs(home):
-            return None
-        cache = os.path.join(home, ".cache")
+        cache = os.path.join(environ.get("HOME", ""), ".cache")
+    if not os.path.isabs(cache):
+        return None
     own = Path(os.path.realpath(os.path.join(cache, "reconciler", workspace.name)))
-    both = Path(os.path.commonpath([own, os.path.realpath(workspace.root)]))
+    return own if _apart(own, Path(os.path.realpath(workspace.root))) else None
+
+
+def _apart(cache: Path, root: Path) -> bool:
+    """Tell whether no checkout can hold both folders.
+
+    So it is where nothing but the user's home and the folders above it hold both, and none of
+    these is a checkout. Some pipelines keep caches within the checkout; there is none then.
+    """
+    both = Path(os.path.commonpath([cache, root]))
     try:
-        home = os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir)
+        home = Path(os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir))
     except KeyError:
-        home = "/"
-    if not Path(home).is_relative_to(both):
-        return None
-    if any((above / name).exists() for above in (both, *both.parents) for name in _VERSIONED):
-        return None
-    return own
+        home = Path("/")
+    return home.is_relative_to(both) and not any(
+        (above / name).exists() for above in (both, *both.parents) for name in _VERSIONED
+    )
 
 
 def remove(folder: Path) -> None:
@@ -96,7 +101,7 @@ class Known:
                 if os.fstat(content.fileno()).st_size < LEAST:
                     continue
                 self._asked.add(found.file)
-                while content.read(_PIECE):
+                while content.read(PIECE):
                     pass
                 key = self._key(found, content.digest)
                 if self._file(key).exists():
@@ -117,22 +122,27 @@ class Known:
             sheets, at = [], rest + 32
             while at < len(data):
                 size = int.from_bytes(data[at : at + 8], "big")
-                sheets.append(unpack(data[at + 8 : at + 8 + size], None, found.file))
+                sheets.append(Sheet(data[at + 8 : at + 8 + size], None, found.file))
                 at += 8 + size
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return sheets
 
-    def keep(self, found: Found, content: bytes, sheets: Sequence[bytes]) -> None:
-        """Keep the columns of the sheets of a file whose bytes have this digest."""
-        if found.file not in self._asked or (self._without_tokens and any(map(tokens, sheets))):
+    def keep(self, found: Found, content: bytes, sheets: Iterable[Sheet]) -> None:
+        """Keep the sheets of a file whose bytes have this digest, without documents."""
+        if found.file not in self._asked:
             return
         key = self._key(found, content)
-        body = b"".join([key, *(len(one).to_bytes(8, "big") + one for one in sheets)])
+        body = bytearray(key)
+        for sheet in sheets:
+            if sheet.tokens and self._without_tokens:
+                return
+            body += len(sheet.columns).to_bytes(8, "big") + sheet.columns
         file = self._file(key)
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
         with suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder.parent.parent, self._folder.parent, self._folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not all(map(_own, (self._folder, self._folder.parent))):
                 return
             with open(os.open(fresh, _NEW, 0o600), "wb") as stream:

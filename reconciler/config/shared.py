@@ -20,7 +20,7 @@ from reconciler.config.crew import Crew, cores
 from reconciler.config.cuts import Part, Uncut, parts
 from reconciler.config.files import Content, Found, Unreadable, opened
 from reconciler.config.judge import Judge
-from reconciler.config.sheet import Sheet, pack, unpack
+from reconciler.config.sheet import Sheet, pack
 
 LEAST: Final = 2 << 20
 """Bytes of all files from which on several processes read them: some 7,000 accounts."""
@@ -82,7 +82,7 @@ class Shared:
             file.taken += 1
             file.hard = file.hard or not columns
             if not file.hard:
-                yield unpack(columns, documents, name)
+                yield Sheet(columns, documents, name)
             self._feed()
         self._under_way.popleft()
         self.content = b"" if file.hard or not file.content else file.content.digest

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, pairwise, repeat
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from reconciler.accounts import Account, Address, split
 from reconciler.values import canonical
@@ -21,22 +21,11 @@ _new: Final = partial(tuple.__new__, Account)
 _kind: Final = attrgetter("adopt", "once", "siblings")
 
 
-class Sheet(NamedTuple):
-    """Accounts about which there is no finding, in the order of their file, and their sinks.
-
-    `columns` are the bytes of all that but the documents; `apps` names the accounts' providers.
-    """
-
-    accounts: Sequence[Account]
-    sinks: Sinks
-    columns: bytes
-    apps: Sequence[str]
-
-
 def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[bytes, bytes]:
-    """Return the columns of a sheet, and its documents; `shift` is added to every line.
+    """Return the columns of accounts of one file, and their documents.
 
-    An address holds no line end, as no id does, and neither does canonical JSON.
+    `shift` is added to every line. An address holds no line end, as no id does, and neither does
+    canonical JSON.
     """
     kinds: dict[tuple[bool, tuple[str, ...], int], int] = {}
     of_kind = array(
@@ -66,55 +55,58 @@ def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[byt
     return b"".join((len(head).to_bytes(4, "big"), head, *columns)), documents
 
 
-def unpack(columns: bytes, documents: bytes | None, file: str) -> Sheet:
-    """Return the sheet of a file; without documents its accounts have none.
+class Sheet:
+    """Accounts about which there is no finding, in the order of their file; see `Batch`.
 
-    Raises ValueError, KeyError or TypeError for what `pack` did not make.
+    `sinks` are those that they name, `apps` their providers; `tokens` tells whether one has a
+    token. Raises ValueError, KeyError or TypeError for what `pack` did not make. Where `documents`
+    are missing the accounts have none.
     """
-    head, start = _head(columns)
-    count: int = head["count"]
-    ends = list(accumulate(head["sizes"], initial=start))
-    if ends[-1] != len(columns):
-        raise ValueError("the sheet has another length than it says")
-    named, summed, placed, sorted_ = (columns[at:end] for at, end in pairwise(ends))
-    sinks = {sink: (file, line, key) for sink, (line, key) in head["sinks"].items()}
-    if not count:
-        return Sheet((), sinks, columns, ())
-    addresses = [Address(one) for one in named.decode().split("\n")]
-    rows = zip(
-        addresses,
-        repeat(b"", count) if documents is None else documents.split(b"\n"),
-        [summed[at : at + _DIGEST] for at in range(0, len(summed), _DIGEST)],
-        repeat(file, count),
-        array("I", placed),
-        *_kinds(head["kinds"], array("H", sorted_), addresses),
-        strict=True,
-    )
-    return Sheet(list(map(_new, rows)), sinks, columns, head["apps"])
+
+    def __init__(self, columns: bytes, documents: bytes | None, file: str) -> None:
+        start = 4 + int.from_bytes(columns[:4], "big")
+        head = json.loads(columns[4:start])
+        self.columns, self._documents, self.file = columns, documents, file
+        self.apps: Sequence[str] = head["apps"]
+        self.tokens: bool = head["tokens"]
+        self.sinks: Sinks = {sink: (file, line, key) for sink, (line, key) in head["sinks"].items()}
+        ends = list(accumulate(head["sizes"], initial=start))
+        named, summed, placed, of_kind = (columns[at:end] for at, end in pairwise(ends))
+        self._kinds: Any = head["kinds"]
+        self._of_kind = of_kind
+        self.addresses: list[Address] = named.decode().split("\n") if head["count"] else []  # type: ignore[assignment]  # they were addresses when they were packed
+        self.digests = [summed[at : at + _DIGEST] for at in range(0, len(summed), _DIGEST)]
+        self.lines = array("I", placed)
+        whole = len(self.addresses) == len(self.digests) == len(self.lines) == head["count"]
+        if not whole or ends[-1] != len(columns):
+            raise ValueError("the columns of the sheet differ in length")
+
+    def accounts(self) -> Sequence[Account]:
+        """Return the accounts."""
+        count = len(self.addresses)
+        if not count:
+            return ()
+        rows = zip(
+            self.addresses,
+            repeat(b"", count) if self._documents is None else self._documents.split(b"\n"),
+            self.digests,
+            repeat(self.file, count),
+            self.lines,
+            *_columns(self._kinds, self._of_kind, self.addresses),
+            strict=True,
+        )
+        return list(map(_new, rows))
 
 
-def tokens(columns: bytes) -> bool:
-    """Tell whether an account of a sheet has a token."""
-    return bool(_head(columns)[0]["tokens"])
-
-
-def _head(columns: bytes) -> tuple[dict[str, Any], int]:
-    """Return what is told of the columns, and where they begin."""
-    start = 4 + int.from_bytes(columns[:4], "big")
-    return json.loads(columns[4:start]), start
-
-
-def _kinds(
-    kinds: Iterable[tuple[bool, Iterable[str], int]],
-    of_kind: Sequence[int],
-    addresses: list[Address],
+def _columns(
+    kinds: Iterable[tuple[bool, Iterable[str], int]], of_kind: bytes, addresses: list[Address]
 ) -> tuple[Iterable[bool], Iterable[tuple[str, ...]], Iterable[tuple[Address, ...]]]:
     """Return the columns `adopt`, `once` and `siblings`; most files have accounts of one kind."""
     known = [(bool(adopt), tuple(once), int(size)) for adopt, once, size in kinds]
     count = len(addresses)
     if len(known) == 1 and not known[0][2]:
         return repeat(known[0][0], count), repeat(known[0][1], count), repeat((), count)
-    rows = [known[one] for one in of_kind] or known * count
+    rows = [known[one] for one in array("H", of_kind)] or known * count
     return (
         [row[0] for row in rows],
         [row[1] for row in rows],

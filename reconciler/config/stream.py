@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from io import BytesIO
+from itertools import chain, count, islice
+from os import fstat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.accounts import Account, Address, split
+from reconciler.accounts import Account, Address, Batch, split
 from reconciler.capabilities import Capabilities
 from reconciler.config.alone import alone, carefully
 from reconciler.config.files import Found, Unreadable, find, opened
@@ -28,6 +31,9 @@ MOST: Final = 200
 
 BATCH: Final = 1000
 """Accounts that one process reads before they are handed on."""
+
+SMALL: Final = 4 << 20
+"""Bytes of a file that one process reads at once."""
 
 
 class Desired:
@@ -59,11 +65,11 @@ class Desired:
         self._recalled = known.recall(self._root, self._files) if known else {}
         rest = [found for found in self._files if found.file not in self._recalled]
         self._shared = shared(self._root, rest, self._judge)
-        self._columns: list[bytes] = []
+        self._sheets: list[Sheet] = []
         self._content = b""
 
     def __iter__(self) -> Iterator[Account]:
-        return chain.from_iterable(self._batches())
+        return chain.from_iterable(batch.accounts() for batch in self.batches())
 
     def again(self, accounts: Iterable[Account]) -> Iterator[Account]:
         """Read the files of these accounts again and yield them with their documents.
@@ -88,16 +94,17 @@ class Desired:
         if self._shared:
             self._shared.close()
 
-    def _batches(self) -> Iterator[Sequence[Account]]:
+    def batches(self) -> Iterator[Batch]:
+        """Yield the accounts in batches. Raises as iterating does."""
         errors, others = self._errors, self._others
         with _no_collection():
             for found in self._files:
                 before = len(errors), len(others)
                 self._seen.begin(found.file)
-                self._columns, self._content = [], b""
+                self._sheets, self._content = [], b""
                 yield from self._file(found)
                 if self._known and self._content and before == (len(errors), len(others)):
-                    self._known.keep(found, self._content, self._columns)
+                    self._known.keep(found, self._content, self._sheets)
                 errors[before[0] :] = sorted(errors[before[0] :], key=_place)
         if self._known:
             self._known.bound()
@@ -107,82 +114,105 @@ class Desired:
         if self._empty:
             raise Refused(self._empty)
 
-    def _file(self, found: Found) -> Iterator[Sequence[Account]]:
+    def _file(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of one file: as known, or read by several processes, or alone."""
         key = self._recalled.get(found.file)
         if self._known and key and (sheets := self._known.get(found, key)) is not None:
-            yield from self._sheets(found, sheets)
+            yield from self._good(found, sheets)
         elif self._shared and not key:
-            yield from self._sheets(found, self._shared.sheets())
+            yield from self._good(found, self._shared.sheets())
             self._content = self._shared.content
         else:
             yield from self._alone(found)
 
-    def _sheets(self, found: Found, sheets: Iterable[Sheet | None]) -> Iterator[Sequence[Account]]:
-        """Yield the accounts of sheets; where they leave something to tell, read the file alone."""
+    def _good(self, found: Found, sheets: Iterable[Sheet | None]) -> Iterator[Batch]:
+        """Yield sheets; where they leave something to tell, the rest of the file as read alone."""
         apps: set[str] = set()
-        hard = False
+        hard, number = False, 0
         for sheet in sheets:
             if hard or sheet is None or not self._take(sheet):
                 hard = True
                 continue
+            number += 1
             apps.update(sheet.apps)
-            self._columns.append(sheet.columns)
-            yield sheet.accounts
-        if hard or (len(self._columns) > 1 < len(apps) and self._seen.one_key_twice()):
+            self._note(sheet)
+            yield sheet
+        # In one app an id that stands in two sheets is an address that does.
+        if hard or (number > 1 < len(apps) and self._seen.one_id_twice()):
             yield from self._rest(found)
 
     def _take(self, sheet: Sheet) -> bool:
         """Note where the accounts of a sheet stand; tell whether they and their sinks are new."""
         sinks = self._judge.sinks
         own = all(sinks.setdefault(sink, place) == place for sink, place in sheet.sinks.items())
-        return own and self._seen.all_new(sheet.accounts)
+        return own and self._seen.all_new(sheet.addresses, sheet.lines)
 
-    def _alone(self, found: Found) -> Iterator[Sequence[Account]]:
+    def _note(self, sheet: Sheet) -> None:
+        if self._known:
+            self._sheets.append(sheet)
+
+    def _alone(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of a file that this process reads."""
         sinks = len(self._judge.sinks)
         try:
             with opened(self._root / found.file, found.file) as content:
-                accounts = alone(self._judge, found, content, self._errors, self._others)
-                while batch := list(islice(accounts, BATCH)):
-                    if self._known:
-                        self._columns.append(pack(batch, {})[0])
-                    yield self._fresh(batch)
+                # A careful reading goes over the file several times, and of one in memory it is
+                # certain that it was the same file each time.
+                small = fstat(content.fileno()).st_size <= SMALL
+                stream = BytesIO(content.whole()) if small else content
+                accounts = alone(self._judge, found, stream, self._errors, self._others)
+                yield from self._fresh(accounts, found)
                 own = dict(islice(self._judge.sinks.items(), sinks, None))
-                self._columns.append(pack((), own)[0])
+                self._note(Sheet(*pack((), own), found.file))
                 self._content = content.digest
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
 
-    def _rest(self, found: Found) -> Iterator[Sequence[Account]]:
+    def _rest(self, found: Found) -> Iterator[Batch]:
         """Read a file with all that is to tell of it; yield what was not yielded yet.
 
         Raises ConfigError if it does not begin with that: then nobody knows what it holds.
         """
-        had, errors = self._seen.here(), len(self._errors)
+        had, errors = list(self._seen.here()), len(self._errors)
         again: list[tuple[Address, int]] = []
         try:
             with opened(self._root / found.file, found.file) as stream:
                 accounts = carefully(self._judge, found, stream, self._errors, self._others)
                 again = [(one.address, one.line) for one in islice(accounts, len(had))]
-                while batch := list(islice(accounts, BATCH)):
-                    yield self._fresh(batch)
+                yield from self._fresh(accounts, found)
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
         if again != had and len(self._errors) == errors:
             raise _changed(found.file)
 
-    def _fresh(self, batch: Sequence[Account]) -> Sequence[Account]:
-        """Note where accounts stand; return those that are good and stand nowhere else."""
-        if self._seen.all_new(batch):
-            return [account for account in batch if account.digest]
-        kept = []
-        for account in batch:
-            if self._seen.again(account):
-                self._errors.append(self._seen.finding(account))
-            elif account.digest:
-                kept.append(account)
-        return kept
+    def _fresh(self, accounts: Iterator[Account], found: Found) -> Iterator[Batch]:
+        """Yield the accounts that are good and stand nowhere else, in batches."""
+        while batch := list(islice(accounts, BATCH)):
+            places = {account.address: account.line for account in batch}
+            if len(places) < len(batch) or not self._seen.all_new(places, [*places.values()]):
+                fresh = []
+                for account in batch:
+                    if self._seen.all_new([account.address], [account.line]):
+                        fresh.append(account)
+                    else:
+                        self._errors.append(self._seen.finding(account))
+                batch = fresh
+            good = _Few([account for account in batch if account.digest])
+            if self._known:
+                self._sheets.append(Sheet(*pack(good.accounts(), {}), found.file))
+            yield good
+
+
+class _Few:
+    """Accounts that were read one by one."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._accounts = accounts
+        self.addresses = [account.address for account in accounts]
+        self.digests = [account.digest for account in accounts]
+
+    def accounts(self) -> Sequence[Account]:
+        return self._accounts
 
 
 def _changed(file: str) -> ReconcilerError:
@@ -214,57 +244,48 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Seen:
-    """Where every address stands; the place is packed into one number to keep a million small.
+    """Where every address stands.
 
-    Addresses are in the order in which they came, so those of one file follow one another.
+    An address has the number of accounts before it, and lines are kept as they came, so that a
+    million of them are small and quick to note.
     """
 
     def __init__(self) -> None:
-        self._places: dict[Address, int] = {}
-        self._files: list[str] = []
-        self._before = 0
+        self._numbers: dict[Address, int] = {}
+        self._begins: list[int] = []
+        self._places: list[tuple[str, Sequence[int]]] = []
+        self._file, self._before = "", 0
 
     def begin(self, file: str) -> None:
         """Go on to a file."""
-        self._files.append(file)
-        self._before = len(self._places)
+        self._file, self._before = file, len(self._numbers)
 
-    def all_new(self, accounts: Sequence[Account]) -> bool:
-        """Take accounts if each has an address that was not there before; tell whether so."""
-        places = dict(zip((a.address for a in accounts), (a.line for a in accounts), strict=True))
-        if len(places) < len(accounts) or not self._places.keys().isdisjoint(places):
+    def all_new(self, addresses: Collection[Address], lines: Sequence[int]) -> bool:
+        """Take different addresses of the present file; tell whether none was there before."""
+        numbers = self._numbers
+        if not numbers.keys().isdisjoint(addresses):
             return False
-        here = self._here
-        self._places.update((address, here | line) for address, line in places.items())
+        self._begins.append(len(numbers))
+        self._places.append((self._file, lines))
+        numbers.update(zip(addresses, count(len(numbers)), strict=False))
         return True
 
-    def again(self, account: Account) -> bool:
-        """Take an account; tell whether its address was there before."""
-        if account.address in self._places:
-            return True
-        self._places[account.address] = self._here | account.line
-        return False
+    def here(self) -> Iterator[tuple[Address, int]]:
+        """Yield address and line of what the present file brought."""
+        brought = islice(reversed(self._numbers), len(self._numbers) - self._before)
+        for address in reversed(list(brought)):
+            yield address, self._place(address).line
 
-    def here(self) -> list[tuple[Address, int]]:
-        """Return address and line of what the present file brought."""
-        known = islice(reversed(self._places.items()), len(self._places) - self._before)
-        return [(address, place & 0xFFFFFFFF) for address, place in known][::-1]
-
-    def one_key_twice(self) -> bool:
+    def one_id_twice(self) -> bool:
         """Tell whether an id stands at two places of the present file, be it in several apps."""
         lines: dict[str, int] = {}
         return any(
             lines.setdefault(split(address)[1], line) != line for address, line in self.here()
         )
 
-    @property
-    def _here(self) -> int:
-        return len(self._files) << 32
-
     def finding(self, account: Account) -> Diagnostic:
         """Return the finding that names both places."""
-        first = self._places[account.address]
-        where = Source(self._files[(first >> 32) - 1], first & 0xFFFFFFFF)
+        where = self._place(account.address)
         return error(
             "duplicate-account",
             f"The account {account.address} is written twice.",
@@ -273,3 +294,9 @@ class _Seen:
             source=Source(account.file, account.line, 1),
             address=account.address,
         )
+
+    def _place(self, address: Address) -> Source:
+        number = self._numbers[address]
+        which = bisect_right(self._begins, number) - 1
+        file, lines = self._places[which]
+        return Source(file, lines[number - self._begins[which]])
