@@ -82,8 +82,8 @@ class Batch(Protocol):
         ...
 
     @property
-    def digests(self) -> Sequence[bytes]:
-        """Their digests, in a list."""
+    def digests(self) -> bytes:
+        """Their digests, one behind the other."""
         ...
 
     def accounts(self) -> Sequence[Account]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Final, assert_never
 
 from reconciler.accounts import Account, Address, Batch, flatten, split, targeted
@@ -245,11 +246,14 @@ def _sift(
 
 def _alike(batch: Batch, index: dict[Address, bytes | None]) -> bool:
     """Take a batch out of the index if every account of it is recorded as it is desired."""
-    have = list(map(index.get, batch.addresses))
-    if have != batch.digests:
-        return False
-    deque(map(index.__delitem__, batch.addresses), maxlen=0)
-    return True
+    have = list(map(index.pop, batch.addresses, repeat(_FRESH)))
+    with suppress(TypeError):  # None, for what must be looked at
+        if b"".join(have) == batch.digests:  # type: ignore[arg-type]
+            return True
+    index.update(
+        (where, one) for where, one in zip(batch.addresses, have, strict=True) if one is not _FRESH
+    )
+    return False
 
 
 def _whole(look: list[tuple[Account, bool]], question: Question) -> list[tuple[Account, bool]]:

@@ -75,10 +75,10 @@ class Sheet:
         self._kinds: Any = head["kinds"]
         self._of_kind = of_kind
         self.addresses: list[Address] = named.decode().split("\n") if head["count"] else []  # type: ignore[assignment]  # they were addresses when they were packed
-        self.digests = [summed[at : at + _DIGEST] for at in range(0, len(summed), _DIGEST)]
+        self.digests = summed
         self.lines = array("I", placed)
-        whole = len(self.addresses) == len(self.digests) == len(self.lines) == head["count"]
-        if not whole or ends[-1] != len(columns):
+        sizes = len(self.addresses), len(summed) / _DIGEST, len(self.lines)
+        if {*sizes} != {head["count"]} or ends[-1] != len(columns):
             raise ValueError("the columns of the sheet differ in length")
 
     def accounts(self) -> Sequence[Account]:
@@ -89,7 +89,7 @@ class Sheet:
         rows = zip(
             self.addresses,
             repeat(b"", count) if self._documents is None else self._documents.split(b"\n"),
-            self.digests,
+            [self.digests[at : at + _DIGEST] for at in range(0, len(self.digests), _DIGEST)],
             repeat(self.file, count),
             self.lines,
             *_columns(self._kinds, self._of_kind, self.addresses),

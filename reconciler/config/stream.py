@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import chain, count, islice
+from itertools import chain, islice
 from os import fstat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -189,7 +188,7 @@ class Desired:
         """Yield the accounts that are good and stand nowhere else, in batches."""
         while batch := list(islice(accounts, BATCH)):
             places = {account.address: account.line for account in batch}
-            if len(places) < len(batch) or not self._seen.all_new(places, [*places.values()]):
+            if len(places) < len(batch) or not self._seen.all_new([*places], [*places.values()]):
                 fresh = []
                 for account in batch:
                     if self._seen.all_new([account.address], [account.line]):
@@ -209,7 +208,7 @@ class _Few:
     def __init__(self, accounts: Sequence[Account]) -> None:
         self._accounts = accounts
         self.addresses = [account.address for account in accounts]
-        self.digests = [account.digest for account in accounts]
+        self.digests = b"".join([account.digest for account in accounts])
 
     def accounts(self) -> Sequence[Account]:
         return self._accounts
@@ -244,37 +243,31 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Seen:
-    """Where every address stands.
-
-    An address has the number of accounts before it, and lines are kept as they came, so that a
-    million of them are small and quick to note.
-    """
+    """Which addresses there were, and where, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Address, int] = {}
-        self._begins: list[int] = []
-        self._places: list[tuple[str, Sequence[int]]] = []
-        self._file, self._before = "", 0
+        self._all: set[Address] = set()
+        self._parts: list[tuple[str, Sequence[Address], Sequence[int]]] = []
+        self._file, self._begin = "", 0
+        self._places: dict[Address, Source] = {}
+        self._placed = 0
 
     def begin(self, file: str) -> None:
         """Go on to a file."""
-        self._file, self._before = file, len(self._numbers)
+        self._file, self._begin = file, len(self._parts)
 
-    def all_new(self, addresses: Collection[Address], lines: Sequence[int]) -> bool:
+    def all_new(self, addresses: Sequence[Address], lines: Sequence[int]) -> bool:
         """Take different addresses of the present file; tell whether none was there before."""
-        numbers = self._numbers
-        if not numbers.keys().isdisjoint(addresses):
+        if not self._all.isdisjoint(addresses):
             return False
-        self._begins.append(len(numbers))
-        self._places.append((self._file, lines))
-        numbers.update(zip(addresses, count(len(numbers)), strict=False))
+        self._all.update(addresses)
+        self._parts.append((self._file, addresses, lines))
         return True
 
     def here(self) -> Iterator[tuple[Address, int]]:
         """Yield address and line of what the present file brought."""
-        brought = islice(reversed(self._numbers), len(self._numbers) - self._before)
-        for address in reversed(list(brought)):
-            yield address, self._place(address).line
+        for _, addresses, lines in self._parts[self._begin :]:
+            yield from zip(addresses, lines, strict=True)
 
     def one_id_twice(self) -> bool:
         """Tell whether an id stands at two places of the present file, be it in several apps."""
@@ -285,7 +278,12 @@ class _Seen:
 
     def finding(self, account: Account) -> Diagnostic:
         """Return the finding that names both places."""
-        where = self._place(account.address)
+        # A place an address is made only once somebody asks for one.
+        for file, addresses, lines in self._parts[self._placed :]:
+            for address, line in zip(addresses, lines, strict=True):
+                self._places[address] = Source(file, line)
+        self._placed = len(self._parts)
+        where = self._places[account.address]
         return error(
             "duplicate-account",
             f"The account {account.address} is written twice.",
@@ -294,9 +292,3 @@ class _Seen:
             source=Source(account.file, account.line, 1),
             address=account.address,
         )
-
-    def _place(self, address: Address) -> Source:
-        number = self._numbers[address]
-        which = bisect_right(self._begins, number) - 1
-        file, lines = self._places[which]
-        return Source(file, lines[number - self._begins[which]])
