@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are usage errors (exit 64) and not an exit of its own."""
 
     def error(self, message: str) -> NoReturn:
-        from reconciler.errors import UsageError
+        raise _Wrong(message, f"see: {self.prog} --help")
 
-        raise UsageError.of("usage", message, hint=f"see: {self.prog} --help")
+
+class _Wrong(Exception):
+    """The words are not understood: why, and what to do. Importing the real errors takes time."""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -47,7 +50,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if command is not None:
         chosen = words[command]
         words[command + 1 : command + 1] = _from_environment(chosen, environ)
-    arguments = _parser(chosen).parse_args(words)
+    arguments = _parsed(words, chosen, command or 0)
     for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
         if getattr(arguments, name, None) and arguments.chdir != ".":
@@ -55,6 +58,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _parsed(words: Sequence[str], chosen: str, at: int) -> argparse.Namespace:
+    """Return the parsed words; all commands are there only where one of them may be told of."""
+    if chosen and not any(word.startswith(("-h", "--h")) for word in words[:at]):
+        with suppress(_Wrong):
+            return _parser(chosen, (chosen,)).parse_args(words)
+    try:
+        return _parser(chosen, _COMMANDS).parse_args(words)
+    except _Wrong as wrong:
+        from reconciler.errors import UsageError
+
+        message, hint = wrong.args
+        raise UsageError.of("usage", message, hint=hint) from None
 
 
 def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
@@ -72,7 +89,7 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
         raise UsageError.of("usage", f"RECONCILER_CLI_ARGS: {problem}") from None
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
+def _parser(chosen: str, names: Iterable[str]) -> argparse.ArgumentParser:
     """Return the parser; only the chosen command gets its options, as building costs start-up."""
     parser = _Parser(
         prog="reconciler",
@@ -90,7 +107,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         help="debug, info, warning (default) or error; logs go to stderr",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, add in _COMMANDS.items():
+    for name in names:
         purpose, example, codes = _TEXTS[name]
         one = commands.add_parser(
             name,
@@ -101,7 +118,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))
         if name == chosen:
-            add(one)
+            _COMMANDS[name](one)
     return parser
 
 
