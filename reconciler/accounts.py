@@ -50,7 +50,7 @@ class Account(NamedTuple):
     comparing two is comparing digests; it is empty where it was not read. `once` names the
     sections set at creation and then left to the end user (`manage: {profile: on_create}`).
     `siblings` are all accounts of its entry, the same tuple for each; empty where the entry names
-    one provider, as most do.
+    one provider, as most do. `until` is when its ban ends, empty where it has none that does.
     """
 
     address: Address
@@ -61,6 +61,7 @@ class Account(NamedTuple):
     adopt: bool = False
     once: tuple[str, ...] = ()
     siblings: tuple[Address, ...] = ()
+    until: str = ""
 
     @property
     def source(self) -> Source:
@@ -84,6 +85,11 @@ class Batch(Protocol):
     @property
     def digests(self) -> bytes:
         """Their digests, one behind the other."""
+        ...
+
+    @property
+    def until(self) -> str:
+        """When the first of their bans ends, empty if none does."""
         ...
 
     def accounts(self) -> Sequence[Account]:

@@ -135,8 +135,9 @@ def _siblings(
     entries = {account.siblings: account for account, _ in wanted if account.siblings}
     if not entries:
         return ()
+    moment = to_text(builder.question.as_of)
     outside = {
-        where: account.digest
+        where: b"" if _over(account, moment) else account.digest
         for account in entries.values()
         for where in account.siblings
         if not targeted(where, targets)
@@ -228,20 +229,30 @@ def _sift(
     total = passed = 0
     targets = question.targets
     closer = bool(doubtful) or question.observed is not None or question.keyed is not None
+    moment = to_text(question.as_of)
     for one in desired:
-        if not closer and not isinstance(one, Account) and _alike(one, index):
+        if not (closer or isinstance(one, Account) or _over(one, moment)) and _alike(one, index):
             total += len(one.addresses)
             continue
         for account in (one,) if isinstance(one, Account) else one.accounts():
             total += 1
             have = index.pop(account.address, _FRESH)
-            if have == account.digest and not (closer and _closer(account, doubtful, question)):
+            if (
+                have == account.digest
+                and not _over(account, moment)
+                and not (closer and _closer(account, doubtful, question))
+            ):
                 continue
             if not targets or targeted(account.address, targets):
                 look.append((account, have is not _FRESH))
             else:
                 passed += have is not _FRESH
     return look, total, passed
+
+
+def _over(one: Account | Batch, moment: str) -> bool:
+    """Tell whether a ban ends by then. Times are RFC 3339 in UTC, so they sort as texts."""
+    return "" < one.until <= moment
 
 
 def _alike(batch: Batch, index: dict[Address, bytes | None]) -> bool:

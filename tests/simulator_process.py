@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from queue import Empty
+from types import SimpleNamespace
 
 import pytest
 from simulator_store import Keeper
@@ -38,7 +39,9 @@ SECRETS = {"yunxin": "demo-app-secret", "commsease": "demo-app-secret"}
 CHECKS = True
 """Whether the transport is told how to check the lock; a mutant says no."""
 
-ARGUMENTS = Namespace(as_of=None, target=[], auto_approve=True, expect=None, format="json")
+ARGUMENTS = Namespace(
+    as_of=None, target=[], cache=False, auto_approve=True, expect=None, format="json"
+)
 
 
 class Stop:
@@ -186,8 +189,8 @@ class Process(Session):
         self.capabilities = {NAME: world.provider.capabilities}
         self.request, self.stop, self.sent = None, Stop(), 0
 
-    def desired(self):
-        return iter(self.world.desired)
+    def desired(self, *, cache):
+        return SimpleNamespace(batches=lambda: iter(self.world.desired), again=tuple)
 
     def targets(self, texts):
         return ()

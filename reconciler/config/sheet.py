@@ -36,11 +36,13 @@ def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[byt
         ],
     )
     documents = b"\n".join([account.document for account in accounts])
+    ends = [account.until for account in accounts]
     columns = (
         "\n".join([account.address for account in accounts]).encode(),
         b"".join([account.digest for account in accounts]),
         array("I", [account.line + shift for account in accounts]).tobytes(),
         of_kind.tobytes() if len(kinds) > 1 else b"",
+        "\n".join(ends).encode() if any(ends) else b"",
     )
     head = canonical(
         {
@@ -50,6 +52,7 @@ def pack(accounts: Sequence[Account], sinks: Sinks, shift: int = 0) -> tuple[byt
             "sinks": {sink: [line + shift, key] for sink, (_, line, key) in sinks.items()},
             "apps": sorted({split(account.address)[0] for account in accounts}),
             "tokens": b'"token":' in documents,
+            "until": min(filter(None, ends), default=""),
         }
     )
     return b"".join((len(head).to_bytes(4, "big"), head, *columns)), documents
@@ -69,9 +72,10 @@ class Sheet:
         self.columns, self._documents, self.file = columns, documents, file
         self.apps: Sequence[str] = head["apps"]
         self.tokens: bool = head["tokens"]
+        self.until: str = head["until"]
         self.sinks: Sinks = {sink: (file, line, key) for sink, (line, key) in head["sinks"].items()}
         ends = list(accumulate(head["sizes"], initial=start))
-        named, summed, placed, of_kind = (columns[at:end] for at, end in pairwise(ends))
+        named, summed, placed, of_kind, self._ends = (columns[at:end] for at, end in pairwise(ends))
         self._kinds: Any = head["kinds"]
         self._of_kind = of_kind
         self.addresses: list[Address] = named.decode().split("\n") if head["count"] else []  # type: ignore[assignment]  # they were addresses when they were packed
@@ -93,6 +97,7 @@ class Sheet:
             repeat(self.file, count),
             self.lines,
             *_columns(self._kinds, self._of_kind, self.addresses),
+            self._ends.decode().split("\n") if self._ends else repeat("", count),
             strict=True,
         )
         return list(map(_new, rows))

@@ -209,6 +209,7 @@ class _Few:
         self._accounts = accounts
         self.addresses = [account.address for account in accounts]
         self.digests = b"".join([account.digest for account in accounts])
+        self.until = min(filter(None, [account.until for account in accounts]), default="")
 
     def accounts(self) -> Sequence[Account]:
         return self._accounts
