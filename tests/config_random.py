@@ -4,63 +4,63 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-YAML = st.sampled_from(
-    [
-        "{provider: cn}",
-        "{provider: sg, banned: true}",
-        "\n    provider: cn\n    profile:\n      name: Some One\n",
-        "\n    provider: [cn, sg]\n    banned: {reason: spam, until: 2027-01-31T00:00:00Z}",
-        "\n    # a note\n\n    provider: sg   # another\n    labels: {team: a}",
-        "{provider: cn, token: {generate: true, sink: file:secrets/one, version: 1}}",
-        "{provider: cn, adopt: true, manage: {profile: on_create}, profile: {name: x}}",
-        '{provider: cn, profile: {sign: "a\\tb"}}',
-        "\n    provider: cn\n    profile:\n      sign: |\n        several\n  user-3:\n",
-        "{provider: cn, profile: {avatar: http://example.com/plain.png}}",
-        "{provider: nobody}",
-        "{}",
-        "",
-        '\n    provider: "cn"\n    labels:\n      a: b\n      a: c',
-        "&one {provider: cn}",
-    ]
+YAML = (
+    "{provider: cn}",
+    "{provider: sg, banned: true}",
+    "\n    provider: cn\n    profile:\n      name: Some One\n",
+    "\n    provider: [cn, sg]\n    banned: {reason: spam, until: 2027-01-31T00:00:00Z}",
+    "\n    provider: cn\n    banned:\n      until: 2027-02-01",
+    "\n    # a note\n\n    provider: sg   # another\n    labels: {team: a}",
+    "{provider: cn, adopt: true, manage: {profile: on_create}, profile: {name: x}}",
 )
-ROW = st.sampled_from(
-    [
-        "cn,,,",
-        "sg,true,,",
-        'cn,"true","over\n two, lines",',
-        'cn,true,"a ""quoted"" word",',
-        'cn,,,a"b',
-        'cn,,,"open',
-        "cn;sg,true,spam,",
-        "nobody,,,",
-        "cn,maybe,,",
-        "cn,,,,,",
-        "",
-    ]
+YAML_ODD = (
+    "{provider: cn, token: {generate: true, sink: file:secrets/one, version: 1}}",
+    '{provider: cn, profile: {sign: "a\\tb"}}',
+    "\n    provider: cn\n    profile:\n      sign: |\n        several\n  user-3:\n",
+    "{provider: cn, profile: {avatar: http://example.com/plain.png}}",
+    "{provider: nobody}",
+    "{}",
+    "",
+    '\n    provider: "cn"\n    labels:\n      a: b\n      a: c',
+    "&one {provider: cn}",
 )
-JSON = st.sampled_from(
-    [
-        '"provider":"cn"',
-        '"provider":"sg","banned":{"reason":"sp\\u0061m"}',
-        '"provider":["cn","sg"],"labels":{"a":"b"}',
-        '"provider":"cn","profile":{"avatar":"http://example.com/x.png"}',
-        '"provider":"nobody"',
-        '"provider":',
-        '"provider":"cn","adopt":true',
-    ]
+ROW = (
+    "cn,,,",
+    "sg,true,,",
+    'cn,"true","over\n two, lines",',
+    'cn,true,"a ""quoted"" word",',
+    "cn;sg,true,spam,",
+)
+ROW_ODD = ('cn,,,a"b', 'cn,,,"open', "nobody,,,", "cn,maybe,,", "cn,,,,,", "")
+JSON = (
+    '"provider":"cn"',
+    '"provider":"sg","banned":{"reason":"sp\\u0061m"}',
+    '"provider":["cn","sg"],"labels":{"a":"b"}',
+    '"provider":"cn","adopt":true,"banned":{"until":"2027-01-20T00:00:00Z"}',
+)
+JSON_ODD = (
+    '"provider":"cn","profile":{"avatar":"http://example.com/x.png"}',
+    '"provider":"nobody"',
+    '"provider":',
 )
 
 
-def ids(values):
-    # Mostly different ones, as the interesting files are good but for one account.
-    return st.lists(st.tuples(st.integers(0, 400), values), max_size=14)
+def _accounts(draw, good, odd):
+    """Draw ids with values; every third file holds what is odd, and ids that stand twice."""
+    strange = draw(st.integers(0, 2)) == 0
+    values = st.sampled_from((*good, *odd) if strange else good)
+    drawn = draw(st.lists(st.tuples(st.integers(0, 400), values), max_size=14))
+    return drawn if strange else dict(drawn).items()
 
 
 @st.composite
 def files(draw):
+    """Draw the account files of a workspace."""
     made = {}
     for name in draw(st.sets(st.sampled_from(["a.yaml", "b.yml", "c.csv", "d.jsonl"]), min_size=1)):
         end = draw(st.sampled_from(["\n", "\n", "\r\n"]))
+        # Ids of one file are mostly those of no other.
+        first = name[0] if draw(st.integers(0, 4)) else "u"
         if name[0] in "ab":
             head = draw(
                 st.sampled_from(
@@ -68,13 +68,16 @@ def files(draw):
                 )
             )
             pad = draw(st.sampled_from(["", "", "\n# a note\n"]))
-            body = "".join(f"  u{n}: {value}\n" for n, value in draw(ids(YAML)))
+            found = _accounts(draw, YAML, YAML_ODD)
+            body = "".join(f"  {first}{n}: {value}\n" for n, value in found)
             text = f"{head}accounts:\n{pad}{body}"
         elif name[0] == "c":
+            found = _accounts(draw, ROW, ROW_ODD)
             text = "id,provider,banned,banned.reason,profile.sign\n" + "".join(
-                f"u{n},{row}\n" for n, row in draw(ids(ROW))
+                f"{first}{n},{row}\n" for n, row in found
             )
         else:
-            text = "".join(f'{{"id":"u{n}",{row}}}\n' for n, row in draw(ids(JSON)))
+            found = _accounts(draw, JSON, JSON_ODD)
+            text = "".join(f'{{"id":"{first}{n}",{row}}}\n' for n, row in found)
         made[f"accounts/{name}"] = text.replace("\n", end)
     return made
