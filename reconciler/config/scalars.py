@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -205,11 +206,16 @@ def _datum(value: str, path: tuple[Any, ...]) -> Any:
     )
 
 
+@lru_cache(maxsize=1024)
+def _normal(moment: str) -> str:
+    return to_text(to_moment(moment))
+
+
 def until(value: Any) -> str:
     """Return a moment as normal text in UTC."""
     text = word(value)
     try:
-        return to_text(to_moment(text))
+        return _normal(text)  # bans end on the same days
     except (ValueError, OverflowError):
         raise Wrong(
             "bad-time",
