@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import applying, peers, reading, starting, vendors
+from tests.benchmarks import applying, floor, peers, reading, starting, vendors
 from tests.benchmarks.measure import Row
 from tests.benchmarks.scene import ENVIRON, WORKSPACE, accounts, emulator, reconciler
 
@@ -57,6 +57,8 @@ def main() -> None:
     for name in wanted.parts or parts:
         for row in parts[name]():
             print(row, flush=True)
+    if not wanted.parts:
+        print("", *floor.rows(100_000), sep="\n")
 
 
 def against_postgres(count: int, repeat: int) -> Iterator[Row]:
