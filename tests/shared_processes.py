@@ -13,7 +13,7 @@ from pathlib import Path
 
 from config_capabilities import TABLES
 
-from reconciler.config import cuts, load, shared, stream
+from reconciler.config import crew, cuts, load, shared, stream
 from reconciler.errors import ReconcilerError
 
 SMALL = 96
@@ -83,7 +83,7 @@ def read(root: Path, processes: int):
 
 def main(root: Path) -> None:
     cuts.PIECE = SMALL
-    assert shared.cores() > 1 or len(os.sched_getaffinity(0)) == 1
+    assert crew.cores() > 1 or len(os.sched_getaffinity(0)) == 1
     alone, failure, _ = read(root, 0)
     assert not failure
     told = []

@@ -16,7 +16,7 @@ from config_files import Reading, write
 from config_random import files
 from hypothesis import HealthCheck, example, given, settings
 
-from reconciler.config import cuts, load, shared, stream
+from reconciler.config import crew, cuts, load, shared, stream
 from reconciler.config.judge import Judge
 from reconciler.errors import ReconcilerError
 
@@ -182,7 +182,7 @@ def test_a_plan_whose_reader_ends(large, how):
 
 def test_small_inputs_are_read_alone(tmp_path, monkeypatch):
     """Below the size from which it pays no process is asked for."""
-    monkeypatch.setattr(shared, "cores", lambda: pytest.fail("asked for processes"))
+    monkeypatch.setattr(crew, "cores", lambda: pytest.fail("asked for processes"))
     write(tmp_path, LONG, WORKSPACE)
     workspace = load(tmp_path, capabilities=TABLES.get)
     tables = {name: TABLES[app.type] for name, app in workspace.apps.items()}

@@ -6,40 +6,22 @@ left to be read alone. So what is told cannot differ.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from reconciler.config.alone import clean
-from reconciler.config.crew import Crew, cores
+from reconciler.config.crew import Crew
 from reconciler.config.cuts import Part, Uncut, parts
 from reconciler.config.files import Content, Found, Unreadable, opened
 from reconciler.config.judge import Judge
 from reconciler.config.sheet import Sheet, pack
 
-LEAST: Final = 2 << 20
-"""Bytes of all files from which on several processes read them: some 7,000 accounts."""
-
 FILES: Final = 16
 """Files that are under way at once."""
-
-
-def shared(root: Path, files: Sequence[Found], judge: Judge) -> Shared | None:
-    """Return what reads these files with several processes, None where that does not pay."""
-    size = 0
-    for found in files:
-        with suppress(OSError):
-            size += os.stat(root / found.file).st_size
-        if size >= LEAST and (count := cores()) > 1:
-            with suppress(OSError):  # no more processes are to be had
-                return Shared(root, files, judge, count)
-            break
-    return None
 
 
 @dataclass(slots=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import chain, islice
-from os import fstat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.accounts import Account, Address, Batch, split
 from reconciler.capabilities import Capabilities
-from reconciler.config.alone import alone, carefully
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
-from reconciler.config.shared import shared
 from reconciler.config.sheet import Sheet, pack
 from reconciler.diagnostics import Diagnostic, Source, error, warning
 from reconciler.errors import ConfigError, ReconcilerError, Refused
@@ -24,6 +22,7 @@ from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
     from reconciler.config.known import Known
+    from reconciler.config.shared import Shared
 
 MOST: Final = 200
 """Errors, and warnings, that are told; of the others only the number is."""
@@ -33,6 +32,9 @@ BATCH: Final = 1000
 
 SMALL: Final = 4 << 20
 """Bytes of a file that one process reads at once."""
+
+LEAST: Final = 2 << 20
+"""Bytes of all files from which on several processes read them: some 7,000 accounts."""
 
 
 class Desired:
@@ -152,12 +154,14 @@ class Desired:
 
     def _alone(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of a file that this process reads."""
+        from reconciler.config.alone import alone
+
         sinks = len(self._judge.sinks)
         try:
             with opened(self._root / found.file, found.file) as content:
                 # A careful reading goes over the file several times, and of one in memory it is
                 # certain that it was the same file each time.
-                small = fstat(content.fileno()).st_size <= SMALL
+                small = os.fstat(content.fileno()).st_size <= SMALL
                 stream = BytesIO(content.whole()) if small else content
                 accounts = alone(self._judge, found, stream, self._errors, self._others)
                 yield from self._fresh(accounts, found)
@@ -172,6 +176,8 @@ class Desired:
 
         Raises ConfigError if it does not begin with that: then nobody knows what it holds.
         """
+        from reconciler.config.alone import carefully
+
         had, errors = list(self._seen.here()), len(self._errors)
         again: list[tuple[Address, int]] = []
         try:
@@ -200,6 +206,23 @@ class Desired:
             if self._known:
                 self._sheets.append(Sheet(*pack(good.accounts(), {}), found.file))
             yield good
+
+
+def shared(root: Path, files: Sequence[Found], judge: Judge) -> Shared | None:
+    """Return what reads these files with several processes, None where that does not pay."""
+    size = 0
+    for found in files:
+        with suppress(OSError):
+            size += os.stat(root / found.file).st_size
+    if size < LEAST:
+        return None
+    from reconciler.config.crew import cores
+    from reconciler.config.shared import Shared
+
+    count = cores()
+    with suppress(OSError):  # no more processes are to be had
+        return Shared(root, files, judge, count) if count > 1 else None
+    return None
 
 
 class _Few:

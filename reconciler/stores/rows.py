@@ -5,11 +5,11 @@ Rows are whole: their cells come in the order of the table's columns, the seal l
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from reconciler.accounts import Address, Observed, encode
@@ -62,7 +62,17 @@ def stored(sum: int) -> bytes:
 
 def term(address: str, look: bytes | None) -> int:
     """Return what one account adds to the sum over the content."""
-    return int.from_bytes(hashlib.sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
+    return terms([(address, look)])
+
+
+def terms(accounts: Iterable[tuple[str, bytes | None]]) -> int:
+    """Return what accounts add to the sum; a call for each of a million would be felt."""
+    return sum(
+        [
+            int.from_bytes(sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
+            for address, look in accounts
+        ]
+    )
 
 
 def link(prev: bytes, content: bytes, serial: int) -> bytes:

@@ -35,6 +35,7 @@ from reconciler.stores.rows import (
     opened,
     stored,
     term,
+    terms,
     to_intent,
     to_record,
     to_run,
@@ -88,7 +89,7 @@ class TableStore:
             content = read_meta(tables).content
             found = 0
             for chunk in tables.index():
-                found += sum([term(address, look) for address, look in chunk])
+                found += terms(chunk)
                 yield from chunk
             _demand_sum(found, content, "the accounts")
 
