@@ -97,12 +97,13 @@ class Known:
         """Return, by its name, what each file is known under that is known as it lies there now."""
         keys = {}
         for found in files:
-            with suppress(Unreadable), opened(root / found.file, found.file) as content:
-                if os.fstat(content.fileno()).st_size < LEAST:
+            with suppress(Unreadable, OSError):
+                if os.stat(root / found.file).st_size < LEAST:
                     continue
                 self._asked.add(found.file)
-                while content.read(PIECE):
-                    pass
+                with opened(root / found.file, found.file) as content:
+                    while content.read(PIECE):
+                        pass
                 key = self._key(found, content.digest)
                 if self._file(key).exists():
                     keys[found.file] = key
