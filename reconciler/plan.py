@@ -65,10 +65,12 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
                 detail="The snapshot this plan is made against was redacted.",
             )
         )
-    for account, old in wanted:
+    entries = {account.siblings: account for account, _ in wanted if account.siblings}
+    changed = {account.address: account for account, old in wanted if old}
+    while wanted:  # a million of them are not held beside their actions
+        account, old = wanted.pop()
         if not old:
             builder.new(account)
-    changed = {account.address: account for account, old in wanted if old}
     for record in recorded.records(changed):
         builder.recorded(changed[record.address], _seen(record, question))
     leavers = (where for where in index if targeted(where, question.targets))
@@ -76,7 +78,7 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         builder.absent(_seen(record, question))
     unchanged += builder.unchanged
     actions = tuple(sorted(builder.actions, key=in_order))
-    siblings = _siblings(wanted, builder, recorded)
+    siblings = _siblings(entries, builder, recorded)
     return Plan(
         workspace=identity.workspace,
         lineage=identity.lineage,
@@ -125,14 +127,13 @@ def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnos
 
 
 def _siblings(
-    wanted: Iterable[tuple[Account, bool]], builder: Decisions, recorded: Reader
+    entries: Mapping[tuple[Address, ...], Account], builder: Decisions, recorded: Reader
 ) -> tuple[Siblings, ...]:
     """Return the entries in several apps that the plan touches, and who of each is behind.
 
     What no target names is counted only where it is recorded as desired, for then it needs nothing.
     """
     targets = builder.question.targets
-    entries = {account.siblings: account for account, _ in wanted if account.siblings}
     if not entries:
         return ()
     moment = to_text(builder.question.as_of)
