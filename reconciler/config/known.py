@@ -129,16 +129,16 @@ class Known:
             return None
         return sheets
 
-    def keep(self, found: Found, content: bytes, sheets: Iterable[Sheet]) -> None:
-        """Keep the sheets of a file whose bytes have this digest, without documents."""
+    def keep(self, found: Found, content: bytes, sheets: Iterable[bytes]) -> None:
+        """Keep the columns of the sheets of a file whose bytes have this digest."""
         if found.file not in self._asked:
             return
         key = self._key(found, content)
         body = bytearray(key)
-        for sheet in sheets:
-            if sheet.tokens and self._without_tokens:
+        for columns in sheets:
+            if self._without_tokens and Sheet(columns, None, found.file).tokens:
                 return
-            body += len(sheet.columns).to_bytes(8, "big") + sheet.columns
+            body += len(columns).to_bytes(8, "big") + columns
         file = self._file(key)
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
         with suppress(OSError):

@@ -66,7 +66,7 @@ class Desired:
         self._recalled = known.recall(self._root, self._files) if known else {}
         rest = [found for found in self._files if found.file not in self._recalled]
         self._shared = shared(self._root, rest, self._judge)
-        self._sheets: list[Sheet] = []
+        self._columns: list[bytes] = []
         self._content = b""
 
     def __iter__(self) -> Iterator[Account]:
@@ -102,10 +102,10 @@ class Desired:
             for found in self._files:
                 before = len(errors), len(others)
                 self._seen.begin(found.file)
-                self._sheets, self._content = [], b""
+                self._columns, self._content = [], b""
                 yield from self._file(found)
                 if self._known and self._content and before == (len(errors), len(others)):
-                    self._known.keep(found, self._content, self._sheets)
+                    self._known.keep(found, self._content, self._columns)
                 errors[before[0] :] = sorted(errors[before[0] :], key=_place)
         if self._known:
             self._known.bound()
@@ -136,7 +136,7 @@ class Desired:
                 continue
             number += 1
             apps.update(sheet.apps)
-            self._note(sheet)
+            self._columns.append(sheet.columns)
             yield sheet
         # In one app an id that stands in two sheets is an address that does.
         if hard or (number > 1 < len(apps) and self._seen.one_id_twice()):
@@ -147,10 +147,6 @@ class Desired:
         sinks = self._judge.sinks
         own = all(sinks.setdefault(sink, place) == place for sink, place in sheet.sinks.items())
         return own and self._seen.all_new(sheet.addresses, sheet.lines)
-
-    def _note(self, sheet: Sheet) -> None:
-        if self._known:
-            self._sheets.append(sheet)
 
     def _alone(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of a file that this process reads."""
@@ -164,9 +160,9 @@ class Desired:
                 small = os.fstat(content.fileno()).st_size <= SMALL
                 stream = BytesIO(content.whole()) if small else content
                 accounts = alone(self._judge, found, stream, self._errors, self._others)
-                yield from self._fresh(accounts, found)
+                yield from self._fresh(accounts)
                 own = dict(islice(self._judge.sinks.items(), sinks, None))
-                self._note(Sheet(*pack((), own), found.file))
+                self._columns.append(pack((), own)[0])
                 self._content = content.digest
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
@@ -184,15 +180,17 @@ class Desired:
             with opened(self._root / found.file, found.file) as stream:
                 accounts = carefully(self._judge, found, stream, self._errors, self._others)
                 again = [(one.address, one.line) for one in islice(accounts, len(had))]
-                yield from self._fresh(accounts, found)
+                yield from self._fresh(accounts)
         except Unreadable as wrong:
             self._errors.append(wrong.finding)
         if again != had and len(self._errors) == errors:
             raise _changed(found.file)
 
-    def _fresh(self, accounts: Iterator[Account], found: Found) -> Iterator[Batch]:
-        """Yield the accounts that are good and stand nowhere else, in batches."""
+    def _fresh(self, accounts: Iterator[Account]) -> Iterator[Batch]:
+        """Yield the accounts that are good and stand nowhere else, in batches of whole entries."""
         while batch := list(islice(accounts, BATCH)):
+            while batch[-1].siblings and batch[-1].address != batch[-1].siblings[-1]:
+                batch.append(next(accounts))
             places = {account.address: account.line for account in batch}
             if len(places) < len(batch) or not self._seen.all_new([*places], [*places.values()]):
                 fresh = []
@@ -204,7 +202,7 @@ class Desired:
                 batch = fresh
             good = _Few([account for account in batch if account.digest])
             if self._known:
-                self._sheets.append(Sheet(*pack(good.accounts(), {}), found.file))
+                self._columns.append(pack(good.accounts(), {})[0])
             yield good
 
 

@@ -76,7 +76,7 @@ def rows(count: int) -> Iterator[str]:
         stream_ = desired(loaded, tables, [])
         (found,) = stream_._files
         known._asked.add(found.file)
-        known.keep(found, b"", [sheet])
+        known.keep(found, b"", [sheet.columns])
         told("known file: what is known of it", lambda: known.get(found, known._key(found, b"")))
         stream_.close()
     gc.enable()
