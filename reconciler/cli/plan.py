@@ -22,7 +22,7 @@ from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
-from reconciler.plan import plan
+from reconciler.plan import alike, plan
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
@@ -84,14 +84,19 @@ def make(
     redacted = isinstance(recorded, Snapshot) and recorded.redacted
     # What was just read at a vendor is compared field by field, which takes the files themselves.
     desired = session.desired(cache=arguments.cache and observed is None)
+    chain = recorded.identity().chain
     question = session.question(
         arguments,
         observed=observed,
         uncompared=PERSONAL if redacted else (),
         again=desired.again,
+        alike=desired.alike(chain),
     )
     if not question.targets:
-        return plan(desired.batches(), recorded, question)
+        planned = plan(desired.batches(), recorded, question)
+        if alike(planned) and not session.warnings:
+            desired.keep_alike(chain)
+        return planned
     written: list[Address] = []
     planned = plan(noted(desired.batches(), written), recorded, question)
     check(question.targets, recorded, written)
