@@ -166,7 +166,10 @@ def run(arguments: Namespace, console: Console) -> int:
         del files["accounts/example.yaml"]
     for name, text in files.items():
         console.print(f"wrote {name}" if _write(root / name, text) else _left(root, name, text))
-    console.lines(_add(vendors) if kept and arguments.vendors else _next(vendors, kept=kept))
+    if kept and arguments.vendors:
+        console.lines(_add(vendors))
+    elif console.advises:
+        console.lines(_next(vendors, kept=kept))
     return Exit.DONE
 
 
