@@ -153,7 +153,7 @@ def _init(parser: argparse.ArgumentParser) -> None:
         dest="vendors",
         action="append",
         default=[],
-        help="yunxin (default), commsease or tencent; may be repeated, or a list apart by commas",
+        help="a vendor that `providers` lists, yunxin if none is named; may be repeated, or a list",
     )
 
 
