@@ -37,6 +37,50 @@ class _Parser(argparse.ArgumentParser):
 
         raise UsageError.of("usage", message, hint=f"see: {self.prog} --help")
 
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        from reconciler.config.close import close
+        from reconciler.errors import UsageError
+
+        parts = isinstance(action, argparse._SubParsersAction)
+        name = str(action.metavar).lower() if parts else "/".join(action.option_strings)
+        raise UsageError.of(
+            "usage",
+            f"{self.prog} has no {name} {str(value)[:80]!r}",
+            hint=close(str(value), map(str, action.choices)),
+        )
+
+    def part(self, name: str) -> _Parser:
+        """Return the parser of a command."""
+        (parts,) = (one for one in self._actions if isinstance(one, argparse._SubParsersAction))
+        found: _Parser = parts.choices[name]
+        return found
+
+    def flags(self) -> list[str]:
+        """Return every flag of the parser and of its parts."""
+        parts = (one for one in self._actions if isinstance(one, argparse._SubParsersAction))
+        inner = [flag for one in parts for part in one.choices.values() for flag in part.flags()]
+        return [*self._option_string_actions, *inner]
+
+    def refuse(self, words: Sequence[str], before: Sequence[str]) -> NoReturn:
+        """Say what may be meant by words that are no flag, or one too many.
+
+        `before` are the flags that stand before a command.
+        """
+        from difflib import get_close_matches
+
+        from reconciler.errors import UsageError
+
+        word = next((one for one in words if one.startswith("-")), words[0]).partition("=")[0]
+        if word in before:
+            hint = f"it stands before the command: reconciler {word} …"
+        elif near := get_close_matches(word[:80], self.flags(), 1, 0.7):
+            hint = f"did you mean {near[0]}?"
+        else:
+            hint = f"see: {self.prog} --help"
+        raise UsageError.of("usage", f"{self.prog} does not take {word[:80]!r}", hint=hint)
+
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
     """Return the parsed command line, with options from the environment put behind the command.
@@ -49,7 +93,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if command is not None:
         chosen = words[command]
         words[command + 1 : command + 1] = _from_environment(chosen, environ)
-    arguments = _parser(chosen).parse_args(words)
+    parser = _parser(chosen)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.part(arguments.command).refuse(unknown, list(parser._option_string_actions))
     for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
         if getattr(arguments, name, None) and arguments.chdir != ".":
@@ -87,7 +134,7 @@ def whole() -> argparse.ArgumentParser:
     return _parser(*_COMMANDS)
 
 
-def _parser(*chosen: str) -> argparse.ArgumentParser:
+def _parser(*chosen: str) -> _Parser:
     """Return the parser; only chosen commands get their options, as building costs start-up."""
     parser = _Parser(
         prog="reconciler",
