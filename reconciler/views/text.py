@@ -33,6 +33,7 @@ from reconciler.views.words import (
     SIGNS,
     WIDTH,
     apply_line,
+    number,
     plan_line,
     split_line,
     value,
@@ -124,7 +125,7 @@ def _noticed(findings: Iterable[Diagnostic], paint: Painter) -> Iterator[str]:
             yield finding(one, paint)
     for id, text in _MANY.items():
         if told[id] > FEW:
-            more = f"{told[id] - FEW:,} more accounts: {text}; --json names them"
+            more = f"{number(told[id] - FEW, 'more account')}: {text}; --json names them"
             yield f"{paint('info:', 'info')} {more}"
 
 
