@@ -373,8 +373,8 @@ def _state(parser: argparse.ArgumentParser) -> None:
     def part(name: str, purpose: str, example: str, codes: str = _CODES) -> argparse.ArgumentParser:
         return _part(parts, name, purpose, f"state {name} {example}".rstrip(), codes)
 
-    _json(part("list", "every recorded account", ""))
-    show = part("show", "one recorded account", "cn-prod/support-bot")
+    _json(part("list", "list every recorded account", ""))
+    show = part("show", "show one recorded account", "cn-prod/support-bot")
     show.add_argument("address", metavar="ADDR", help="provider/account-id")
     _json(show)
     drop = part(
@@ -416,7 +416,9 @@ def _state(parser: argparse.ArgumentParser) -> None:
     pull = part("pull", "print the whole state as a snapshot", "--redact")
     pull.add_argument("--redact", action="store_true", help="leave personal fields out")
     _json(part("verify", "read all that is recorded and check every seal and the chain", ""))
-    history = part("history", "what was done, by whom and why, oldest first", "cn-prod/support-bot")
+    history = part(
+        "history", "show what was done, by whom and why, oldest first", "cn-prod/support-bot"
+    )
     history.add_argument("address", metavar="ADDR", nargs="?", help="of this account only")
     history.add_argument("--since", metavar="TIME", help="only from this moment on")
     history.add_argument(
@@ -455,7 +457,7 @@ def _erase(parser: argparse.ArgumentParser) -> None:
 
 def _lock(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    _json(_part(parts, "status", "who holds the lock", "lock status"))
+    _json(_part(parts, "status", "show who holds the lock", "lock status"))
 
 
 def _force_unlock(parser: argparse.ArgumentParser) -> None:
@@ -468,22 +470,22 @@ def _schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _emulator(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
     parser.add_argument("--data", metavar="FILE", help="keep the accounts in this file")
     parser.add_argument(
         "--rate",
         type=float,
         default=100,
         metavar="N",
-        help="calls per second per app and API; 0 is no limit",
+        help="calls per second per app and API: 100 (default); 0 is no limit",
     )
     for name, meant in (
-        ("app-key", "NetEase AppKey"),
-        ("app-secret", "NetEase AppSecret"),
-        ("sdk-app-id", "Tencent SDKAppID"),
-        ("admin", "Tencent admin account"),
-        ("secret-key", "Tencent secret key"),
+        ("app-key", "NetEase AppKey (demo-app-key)"),
+        ("app-secret", "NetEase AppSecret (demo-app-secret)"),
+        ("sdk-app-id", "Tencent SDKAppID (1400000000)"),
+        ("admin", "Tencent admin account (administrator)"),
+        ("secret-key", "Tencent secret key (demo-secret-key)"),
     ):
         parser.add_argument(f"--{name}", metavar="TEXT", default=None, help=meant)
 
@@ -552,7 +554,11 @@ _TEXTS = {
         "show plan.json",
         "exit codes: 0 done · 1 error · 6 not a plan as it was written · 64 wrong usage",
     ),
-    "apply": ("carry out a plan", "apply plan.json", _APPLIED),
+    "apply": (
+        "carry out a saved plan; without one plan, ask for `yes` and apply",
+        "apply plan.json",
+        _APPLIED,
+    ),
     "drift": (
         "compare what the vendors hold with what is recorded; changes nothing",
         "drift",
