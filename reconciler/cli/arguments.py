@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
 if TYPE_CHECKING:
@@ -33,53 +34,26 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are usage errors (exit 64) and not an exit of its own."""
 
     def error(self, message: str) -> NoReturn:
-        from reconciler.errors import UsageError
-
-        raise UsageError.of("usage", message, hint=f"see: {self.prog} --help")
+        raise _Wrong(message, f"see: {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is None or value in action.choices:
-            return
-        from reconciler.config.close import close
-        from reconciler.errors import UsageError
+        if action.choices is not None and value not in action.choices:
+            from reconciler.cli import meant
 
-        parts = isinstance(action, argparse._SubParsersAction)
-        name = str(action.metavar).lower() if parts else "/".join(action.option_strings)
-        raise UsageError.of(
-            "usage",
-            f"{self.prog} has no {name} {str(value)[:80]!r}",
-            hint=close(str(value), map(str, action.choices)),
-        )
+            raise _Wrong(*meant.choice(self.prog, action, value))
 
-    def part(self, name: str) -> _Parser:
-        """Return the parser of a command."""
-        (parts,) = (one for one in self._actions if isinstance(one, argparse._SubParsersAction))
-        found: _Parser = parts.choices[name]
-        return found
+    def understood(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return what all of the words say."""
+        arguments, left = self.parse_known_args(words)
+        if left:
+            from reconciler.cli import meant
 
-    def flags(self) -> list[str]:
-        """Return every flag of the parser and of its parts."""
-        parts = (one for one in self._actions if isinstance(one, argparse._SubParsersAction))
-        inner = [flag for one in parts for part in one.choices.values() for flag in part.flags()]
-        return [*self._option_string_actions, *inner]
+            raise _Wrong(*meant.words(self, arguments.command, left))
+        return arguments
 
-    def refuse(self, words: Sequence[str], before: Sequence[str]) -> NoReturn:
-        """Say what may be meant by words that are no flag, or one too many.
 
-        `before` are the flags that stand before a command.
-        """
-        from difflib import get_close_matches
-
-        from reconciler.errors import UsageError
-
-        word = next((one for one in words if one.startswith("-")), words[0]).partition("=")[0]
-        if word in before:
-            hint = f"it stands before the command: reconciler {word} …"
-        elif near := get_close_matches(word[:80], self.flags(), 1, 0.7):
-            hint = f"did you mean {near[0]}?"
-        else:
-            hint = f"see: {self.prog} --help"
-        raise UsageError.of("usage", f"{self.prog} does not take {word[:80]!r}", hint=hint)
+class _Wrong(Exception):
+    """The words are not understood: why, and what to do. Importing the real errors takes time."""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -93,10 +67,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if command is not None:
         chosen = words[command]
         words[command + 1 : command + 1] = _from_environment(chosen, environ)
-    parser = _parser(chosen)
-    arguments, unknown = parser.parse_known_args(words)
-    if unknown:
-        parser.part(arguments.command).refuse(unknown, list(parser._option_string_actions))
+    arguments = _parsed(words, chosen, command or 0)
     for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
         if getattr(arguments, name, None) and arguments.chdir != ".":
@@ -104,6 +75,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _parsed(words: Sequence[str], chosen: str, at: int) -> argparse.Namespace:
+    """Return the parsed words; all commands are there only where one of them may be told of."""
+    if chosen and not any(word.startswith(("-h", "--h")) for word in words[:at]):
+        with suppress(_Wrong):
+            return _parser((chosen,), (chosen,)).understood(words)
+    try:
+        return _parser((*_COMMANDS,), (chosen,)).understood(words)
+    except _Wrong as wrong:
+        from reconciler.errors import UsageError
+
+        message, hint = wrong.args
+        raise UsageError.of("usage", message, hint=hint) from None
 
 
 def _command(words: Sequence[str]) -> int | None:
@@ -131,11 +116,11 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
 
 def whole() -> argparse.ArgumentParser:
     """Return the parser with the options of every command, for a manual and for completions."""
-    return _parser(*_COMMANDS)
+    return _parser((*_COMMANDS,), (*_COMMANDS,))
 
 
-def _parser(*chosen: str) -> _Parser:
-    """Return the parser; only chosen commands get their options, as building costs start-up."""
+def _parser(names: tuple[str, ...], chosen: tuple[str, ...]) -> _Parser:
+    """Return the parser of these commands; only chosen ones get options, as that costs start-up."""
     parser = _Parser(
         prog="reconciler",
         formatter_class=_layout,
@@ -152,7 +137,7 @@ def _parser(*chosen: str) -> _Parser:
         help="debug, info, warning (default) or error; logs go to stderr",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, add in _COMMANDS.items():
+    for name in names:
         purpose, example, codes = _TEXTS[name]
         one = commands.add_parser(
             name,
@@ -163,7 +148,7 @@ def _parser(*chosen: str) -> _Parser:
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))
         if name in chosen:
-            add(one)
+            _COMMANDS[name](one)
     return parser
 
 
@@ -271,6 +256,15 @@ def _override(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="read every account file, also those that were read before",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -285,6 +279,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
     _override(parser)
+    _cache(parser)
     _reviews(parser)
 
 
@@ -303,6 +298,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
     _override(parser)
+    _cache(parser)
     _lock_timeout(parser)
     _json(parser)
 
