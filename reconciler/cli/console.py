@@ -89,6 +89,15 @@ class Console:
         return sys.stdin is not None and sys.stdin.isatty() and self.err.isatty()
 
     @property
+    def advises(self) -> bool:
+        """Whether to say what a person may run next; RECONCILER_IN_AUTOMATION, set, says no.
+
+        It is Terraform's TF_IN_AUTOMATION: any value counts, and nothing but such advice is left
+        out. What is wrong, and how to mend it, is always said.
+        """
+        return not self.environ.get("RECONCILER_IN_AUTOMATION")
+
+    @property
     def paint(self) -> Painter:
         """How to colour what goes to stdout."""
         from reconciler.views.text import Painter

@@ -290,7 +290,7 @@ class _Import:
         if self.already:
             parts.append(f"{self.already:,} recorded already and not read again")
         say(f"Import: {', '.join(parts)}, {len(self.failed):,} failed.")
-        for line in self._next():
+        for line in self._next(advises=self.console.advises):
             say(line)
         wrong = self.failed or self.unwritten
         if not wrong:
@@ -334,16 +334,17 @@ class _Import:
                 "the YAML; the next plan sets it"
             )
 
-    def _next(self) -> Iterator[str]:
+    def _next(self, *, advises: bool) -> Iterator[str]:
         count = self.sheet.count
         if count and self.file:
             yield f"{number(count, 'account')} written to {self.file}."
         elif count:
-            yield (
-                "Put what stands on stdout into an account file and run the same import again, "
-                "which reads nothing anew;\nor run it with --write FILE. The next plan forgets "
-                "accounts that no file declares."
-            )
+            if advises:
+                yield (
+                    "Put what stands on stdout into an account file and run the same import again, "
+                    "which reads nothing anew;\nor run it with --write FILE."
+                )
+            yield "The next plan forgets accounts that no file declares."
 
 
 def _sight(record: Record) -> Observed | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
 from reconciler.plan import alike, plan
+from reconciler.views.words import visible
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
@@ -67,6 +69,8 @@ def _run(arguments: Namespace, console: Console) -> int:
             from reconciler.planfile import encode
 
             write_private(Path(arguments.out), [encode(planned, __version__, judged.approvals)])
+            if not refused(planned, judged) and planned.actions:
+                _saved(arguments, console)
     if refused(planned, judged):
         return Exit.REFUSED
     return Exit.CHANGES if arguments.detailed_exitcode and planned.actions else Exit.DONE
@@ -116,6 +120,18 @@ def judge(session: Session, planned: Plan, recorded: Reader) -> tuple[Plan, Judg
 def refused(planned: Plan, judged: Judgement) -> bool:
     """Tell whether the plan must not be applied."""
     return has_errors(judged.findings) or has_errors(planned.diagnostics)
+
+
+def _saved(arguments: Namespace, console: Console) -> None:
+    """Say to a person how to apply the plan that was saved."""
+    if not (console.advises and console.err.isatty()):
+        return
+    # Names are beneath --chdir for apply as they were for plan.
+    name, folder = Path(arguments.out), arguments.chdir
+    if folder != ".":
+        name = name.relative_to(folder) if name.is_relative_to(folder) else name
+    words = ["reconciler", *(["--chdir", folder] if folder != "." else []), "apply", str(name)]
+    console.say(f"Saved. Do just this with: {visible(shlex.join(words), 500)}")
 
 
 def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]:

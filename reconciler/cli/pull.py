@@ -119,9 +119,11 @@ def _end(accounts: int, fields: int, left: int, arguments: Namespace, console: C
     if fields and arguments.write:
         console.print(f"Pulled: {told}{rest}.")
     elif fields:
-        console.say(f"To pull: {told}{rest}. Write it with: reconciler pull --write")
+        advice = " Write it with: reconciler pull --write" if console.advises else ""
+        console.say(f"To pull: {told}{rest}.{advice}")
     elif left:
         console.say(f"Nothing can be pulled{rest}.")
     else:
         console.say("Nothing to pull: as far as is recorded, the vendors hold what the YAML says.")
-        console.say("    hint: reconciler refresh reads what they hold now")
+        if console.advises:
+            console.say("    hint: reconciler refresh reads what they hold now")
