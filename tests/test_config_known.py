@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from reconciler.cli import run
 from reconciler.config import desired, known, load, stream
 from reconciler.errors import ReconcilerError
-from reconciler.plan import plan
 from reconciler.planfile import encode
+from reconciler.planning import plan
 from reconciler.state import Record
 
 WORKSPACE = BOTH.replace("**/*.yaml", "**/*")

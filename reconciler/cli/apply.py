@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.accounts import split
-from reconciler.apply import apply
+from reconciler.applying import apply
 from reconciler.carry import Link
 from reconciler.changes import Override, Plan, calls_vendor
 from reconciler.cli.console import Console
