@@ -16,11 +16,11 @@ from simulator_vendor import PREFIX, Short, faulted
 from reconciler.carry import Link
 from reconciler.cli.apply import _Applying
 from reconciler.cli.plan import judge, make
-from reconciler.cli.session import Session
 from reconciler.conversation import Sink
 from reconciler.guard import limited
 from reconciler.lanes import Effects
 from reconciler.refresh import accept, read
+from reconciler.session import Session
 from reconciler.state import Holder, Run
 from reconciler.transport import Clock, Transport
 from reconciler.transport.answers import Facts

@@ -17,9 +17,9 @@ import pytest
 from reconciler.accounts import Address
 from reconciler.cli.console import Console
 from reconciler.cli.heartbeat import write_metrics
-from reconciler.cli.session import Session
 from reconciler.drift import Drift
 from reconciler.errors import VendorError
+from reconciler.session import Session
 from reconciler.values import to_text
 from reconciler.views.heartbeat import Heartbeat, last_success
 from tests.scene import VENDORS, Scene

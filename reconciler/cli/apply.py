@@ -14,10 +14,8 @@ from reconciler.changes import Override, Plan, calls_vendor
 from reconciler.cli.console import Console
 from reconciler.cli.formats import show_plan
 from reconciler.cli.interrupt import interruptible
-from reconciler.cli.overrides import overrides
 from reconciler.cli.plan import judge, make, refused
 from reconciler.cli.progress import Reporter
-from reconciler.cli.session import Session, allowed, monotonic, new_id, now, seconds
 from reconciler.cli.show import load
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ConfigError, Refused, Stale, UsageError
@@ -25,6 +23,8 @@ from reconciler.events import Event, Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
 from reconciler.planfile import check
+from reconciler.session import Session, allowed, monotonic, new_id, now, seconds
+from reconciler.session.overrides import overrides
 from reconciler.settle import settle
 from reconciler.state import Run, Writer
 from reconciler.values import to_text

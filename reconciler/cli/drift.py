@@ -11,13 +11,13 @@ from reconciler.accounts import Address, targeted
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_drift
 from reconciler.cli.heartbeat import tell, tell_failure, webhooks, write_metrics
-from reconciler.cli.session import Session, ahead, monotonic, now
-from reconciler.cli.targets import check
 from reconciler.drift import MISSING, Accepted, Clues, Drift, drift, mute
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.refresh import read
+from reconciler.session import Session, ahead, monotonic, now
+from reconciler.session.targets import check
 from reconciler.state import Entry
 from reconciler.values import to_text
 from reconciler.views.heartbeat import Heartbeat

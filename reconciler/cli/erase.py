@@ -10,13 +10,13 @@ from typing import Final
 
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, seconds
-from reconciler.cli.targets import meant
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
 from reconciler.errors import ReconcilerError, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
+from reconciler.session import Session, seconds
+from reconciler.session.targets import meant
 from reconciler.state import Record
 from reconciler.stores import backups
 from reconciler.views.words import number, visible

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from reconciler.accounts import Address
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, ahead, moment
 from reconciler.exits import Exit
 from reconciler.expire import Lapse, expire
+from reconciler.session import Session, ahead, moment
 from reconciler.views import lapses
 from reconciler.views.history import Origin, origins
 

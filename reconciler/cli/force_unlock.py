@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session
 from reconciler.exits import Exit
+from reconciler.session import Session
 from reconciler.views import text
 
 

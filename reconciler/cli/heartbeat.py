@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session
 from reconciler.diagnostics import Severity, warning
 from reconciler.drift import Drift
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.files import read_regular, write_private
+from reconciler.session import Session
 from reconciler.values import canonical
 from reconciler.views.heartbeat import (
     Heartbeat,

@@ -15,8 +15,6 @@ from typing import Final, NamedTuple
 from reconciler.accounts import Account, Address, Observed, flatten, split
 from reconciler.cli.console import Console
 from reconciler.cli.progress import Pace
-from reconciler.cli.session import Session, now, seconds
-from reconciler.cli.targets import nearest
 from reconciler.config.judge import Judge
 from reconciler.diagnostics import Diagnostic, Source, warning
 from reconciler.edit.append import Appendix, Sheet
@@ -25,6 +23,8 @@ from reconciler.errors import ReconcilerError, Refused, UsageError, VendorError
 from reconciler.exits import Exit
 from reconciler.files import OWN, private_folder, write_private
 from reconciler.refresh import read
+from reconciler.session import Session, now, seconds
+from reconciler.session.targets import nearest
 from reconciler.state import Record, Writer
 from reconciler.values import is_erased, to_text
 from reconciler.views import text

@@ -14,15 +14,15 @@ from reconciler.accounts import Address, Observed
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
-from reconciler.cli.overrides import overrides
-from reconciler.cli.session import Session, allowed
-from reconciler.cli.targets import check, noted
 from reconciler.diagnostics import Severity, has_errors
 from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
-from reconciler.plan import plan
+from reconciler.planning import plan
+from reconciler.session import Session, allowed
+from reconciler.session.overrides import overrides
+from reconciler.session.targets import check, noted
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot

@@ -10,7 +10,6 @@ from typing import Final
 
 from reconciler.accounts import Account, Address, Observed, targeted
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, now
 from reconciler.config.files import Found, Unreadable, find
 from reconciler.config.judge import Judge
 from reconciler.diagnostics import Diagnostic, warning
@@ -21,6 +20,7 @@ from reconciler.edit.pull import Pulled, Sorted, Sorter, Wishes, pull
 from reconciler.errors import ConfigError
 from reconciler.exits import Exit
 from reconciler.files import rewrite
+from reconciler.session import Session, now
 from reconciler.state import Record
 from reconciler.views.words import number
 

@@ -8,10 +8,10 @@ from operator import attrgetter
 
 from reconciler.accounts import Address, targeted
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, seconds
-from reconciler.cli.targets import check
 from reconciler.exits import Exit
 from reconciler.refresh import GROUP, accept, read
+from reconciler.session import Session, seconds
+from reconciler.session.targets import check
 from reconciler.state import Reader, Record
 from reconciler.views.words import number
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
-from reconciler.cli.session import Session
 from reconciler.errors import Stale, UsageError
 from reconciler.exits import Exit
 from reconciler.guard import Judgement
 from reconciler.planfile import approvals, decode
+from reconciler.session import Session
 
 LARGEST = 1 << 30
 """Bytes of a plan file that are read at most."""

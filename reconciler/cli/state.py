@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
 from reconciler.cli.plan import snapshot_file
-from reconciler.cli.session import Session, moment, now, seconds
-from reconciler.cli.targets import meant
 from reconciler.errors import StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
+from reconciler.session import Session, moment, now, seconds
+from reconciler.session.targets import meant
 from reconciler.state import Record
 from reconciler.values import to_text
 from reconciler.views import json as shapes

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
-from reconciler.cli.session import Session
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ConfigError
 from reconciler.exits import Exit
 from reconciler.rehearse import rehearse
 from reconciler.scenario import Played
+from reconciler.session import Session
 
 PATTERN = "tests/**/*.test.yaml"
 """Where scenario files lie that nobody names."""

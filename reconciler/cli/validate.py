@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from reconciler import __version__
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
-from reconciler.cli.session import Session, now
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.errors import ConfigError, Refused
 from reconciler.exits import Exit
+from reconciler.session import Session, now
 from reconciler.views.words import number
 
 

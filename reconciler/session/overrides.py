@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from reconciler.changes import Override
-from reconciler.cli.session import Session
 from reconciler.errors import UsageError
+from reconciler.session import Session
 
 SHORTEST: Final = 8
 LONGEST: Final = 500

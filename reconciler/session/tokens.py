@@ -11,8 +11,8 @@ from reconciler.changes import vendor_mints
 from reconciler.values import Reference
 
 if TYPE_CHECKING:
-    from reconciler.cli.session import Session
     from reconciler.conversation import Token
+    from reconciler.session import Session
 
 
 @dataclass(slots=True)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.accounts import Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
 from reconciler.cli.interrupt import leaving
-from reconciler.cli.runner import context, disposable
-from reconciler.cli.tokens import Tokens
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, StateError, UsageError
 from reconciler.files import OWN
+from reconciler.session.runner import context, disposable
+from reconciler.session.tokens import Tokens
 from reconciler.state import Holder, Record, Rewriter, Run, Store
 from reconciler.values import Reference, to_moment, to_text
 from reconciler.workspace import Workspace
