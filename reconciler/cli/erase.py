@@ -10,12 +10,14 @@ from typing import Final
 
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
+from reconciler.cli.flags import seconds
+from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
 from reconciler.errors import ReconcilerError, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
-from reconciler.session import Session, seconds
+from reconciler.session import Session
 from reconciler.session.targets import meant
 from reconciler.state import Record
 from reconciler.stores import backups
@@ -32,7 +34,7 @@ BEYOND: Final = {
 
 def run(arguments: Namespace, console: Console) -> int:
     """Erase one account in state, history and backups; say what was done and what was not."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         where = session.address(arguments.address)
         own = session.root / OWN
         session.refuse_ephemeral()

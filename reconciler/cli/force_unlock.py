@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
-from reconciler.session import Session
 from reconciler.views import text
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Break the lock with this exact id."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         session.refuse_ephemeral()
         held = session.store.held()
         if held is not None and held.id == arguments.id and not arguments.auto_approve:

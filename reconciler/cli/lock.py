@@ -5,15 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
-from reconciler.session import Session
 from reconciler.views import json as shapes
 from reconciler.views import text
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Print the lock."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         held = session.store.held()
     if arguments.format == "json":
         console.json(shapes.lock(held))

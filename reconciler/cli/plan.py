@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.accounts import Address, Observed
+from reconciler.accounts import Address
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
+from reconciler.cli.flags import allowed, moment, reasons
 from reconciler.cli.formats import require, show_plan
-from reconciler.diagnostics import Severity, has_errors
+from reconciler.cli.opened import opened
+from reconciler.diagnostics import Severity
 from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
-from reconciler.guard import Judgement, guard
-from reconciler.planning import plan
-from reconciler.session import Session, allowed
-from reconciler.session.overrides import overrides
-from reconciler.session.targets import check, noted
+from reconciler.session import Session
+from reconciler.session.plan import judge, make, observe, refused
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
@@ -49,11 +48,19 @@ def _run(arguments: Namespace, console: Console) -> int:
             "--state and --refresh exclude each other",
             hint="a snapshot is planned against as it is",
         )
-    with Session(arguments, console) as session:
-        given = overrides(arguments.override, session)
+    with opened(arguments, console) as session:
+        given = session.overrides(reasons(arguments.override))
         recorded = _recorded(session, arguments)
-        observed = _observed(session, arguments) if arguments.refresh else None
-        planned = make(session, arguments, recorded, observed=observed)
+        targets = session.targets(arguments.target)
+        observed = observe(session, targets) if arguments.refresh else None
+        planned = make(
+            session,
+            recorded,
+            as_of=moment(arguments.as_of),
+            targets=targets,
+            observed=observed,
+            cache=arguments.cache,
+        )
         planned = replace(planned, allow=allow, overrides=given)
         planned, judged = judge(session, planned, recorded)
         told = replace(judged, findings=(*session.warnings, *judged.findings))
@@ -70,47 +77,6 @@ def _run(arguments: Namespace, console: Console) -> int:
     if refused(planned, judged):
         return Exit.REFUSED
     return Exit.CHANGES if arguments.detailed_exitcode and planned.actions else Exit.DONE
-
-
-def make(
-    session: Session,
-    arguments: Namespace,
-    recorded: Reader,
-    observed: Mapping[Address, Observed] | None = None,
-) -> Plan:
-    """Return the plan of the workspace against what is recorded."""
-    from reconciler.snapshot import PERSONAL, Snapshot
-
-    redacted = isinstance(recorded, Snapshot) and recorded.redacted
-    # What was just read at a vendor is compared field by field, which takes the files themselves.
-    desired = session.desired(cache=arguments.cache and observed is None)
-    question = session.question(
-        arguments,
-        observed=observed,
-        uncompared=PERSONAL if redacted else (),
-        again=desired.again,
-    )
-    if not question.targets:
-        return plan(desired.batches(), recorded, question)
-    written: list[Address] = []
-    planned = plan(noted(desired.batches(), written), recorded, question)
-    check(question.targets, recorded, written)
-    return planned
-
-
-def judge(session: Session, planned: Plan, recorded: Reader) -> tuple[Plan, Judgement]:
-    """Judge the plan by the workspace's limits and rules; it tells itself what is overridden."""
-    rules, limits = session.workspace.rules, session.workspace.limits
-    judged = guard(planned, recorded, limits, rules, planned.allow)
-    if judged.overridden:
-        told = dict.fromkeys((*planned.diagnostics, *judged.overridden))
-        planned = replace(planned, diagnostics=tuple(told))
-    return planned, judged
-
-
-def refused(planned: Plan, judged: Judgement) -> bool:
-    """Tell whether the plan must not be applied."""
-    return has_errors(judged.findings) or has_errors(planned.diagnostics)
 
 
 def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]:
@@ -147,12 +113,3 @@ def snapshot_file(name: str, keys: Keys) -> Snapshot:
             hint="name a file that was made with: reconciler state pull",
         ) from None
     return backups.snapshot(data, name, keys)
-
-
-def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]:
-    """Read what the vendors hold now, of the recorded accounts the plan is about."""
-    from reconciler.refresh import read
-
-    targets = session.targets(arguments.target)
-    pairs = read(session.recorded(targets), session.readers(targets))
-    return {record.address: seen for record, seen in pairs if seen is not None}

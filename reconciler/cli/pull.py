@@ -10,6 +10,7 @@ from typing import Final
 
 from reconciler.accounts import Account, Address, Observed, targeted
 from reconciler.cli.console import Console
+from reconciler.cli.opened import opened
 from reconciler.config.files import Found, Unreadable, find
 from reconciler.config.judge import Judge
 from reconciler.diagnostics import Diagnostic, warning
@@ -33,7 +34,7 @@ def run(arguments: Namespace, console: Console) -> int:
 
     3 where some of it cannot be written and was told, 1 where none can.
     """
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         records = {record.address: record for record in _suspects(session, targets)}
         drifted = _drifted(records.values())

@@ -8,9 +8,10 @@ from operator import attrgetter
 
 from reconciler.accounts import Address, targeted
 from reconciler.cli.console import Console
+from reconciler.cli.flags import seconds
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
 from reconciler.refresh import GROUP, accept, read
-from reconciler.session import Session, seconds
 from reconciler.session.targets import check
 from reconciler.state import Reader, Record
 from reconciler.views.words import number
@@ -18,7 +19,7 @@ from reconciler.views.words import number
 
 def run(arguments: Namespace, console: Console) -> int:
     """Read every recorded account and record what was seen."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         check(targets, session.store)
         with session.lock("refresh", seconds(arguments.lock_timeout)) as writer:

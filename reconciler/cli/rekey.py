@@ -8,11 +8,12 @@ from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.erase import BEYOND, old_copies
+from reconciler.cli.flags import seconds
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
-from reconciler.session import Session, seconds
+from reconciler.session import Session
 from reconciler.stores import backups
 from reconciler.views.words import number, visible
 

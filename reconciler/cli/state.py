@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.accounts import Address, split
 from reconciler.cli.console import Console
+from reconciler.cli.flags import moment, seconds
+from reconciler.cli.opened import opened
 from reconciler.cli.plan import snapshot_file
 from reconciler.errors import StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import OWN
-from reconciler.session import Session, moment, now, seconds
+from reconciler.session import Session, now
 from reconciler.session.targets import meant
 from reconciler.state import Record
 from reconciler.values import to_text
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Namespace, console: Console) -> int:
     """Do one part of `state`."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         return _PARTS[arguments.part](session, arguments, console)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
+from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ConfigError
 from reconciler.exits import Exit
 from reconciler.rehearse import rehearse
 from reconciler.scenario import Played
-from reconciler.session import Session
 
 PATTERN = "tests/**/*.test.yaml"
 """Where scenario files lie that nobody names."""
@@ -25,7 +25,7 @@ def run(arguments: Namespace, console: Console) -> int:
 
     played: list[Played] = []
     broken: list[Diagnostic] = []
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         workspace, tables = session.workspace, session.capabilities
         for name, path in _files(session.root, arguments.files):
             try:

@@ -1,47 +1,40 @@
-"""Overrides: rules that somebody does not let refuse one plan, as the command line gives them."""
+"""Overrides: rules that somebody does not let refuse one plan, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from reconciler.changes import Override
 from reconciler.errors import UsageError
-from reconciler.session import Session
+from reconciler.workspace import Rule
 
 SHORTEST: Final = 8
 LONGEST: Final = 500
 """Characters of a reason: enough to be one, and one line of history."""
 
 
-def overrides(texts: Iterable[str], session: Session) -> tuple[Override, ...]:
-    """Read `--override RULE=REASON`, each bound to the rule as the workspace has it now.
+def overrides(
+    reasons: Mapping[str, str], rules: Iterable[Rule], operator: str
+) -> tuple[Override, ...]:
+    """Bind each reason to the rule of that id as it is now; `operator` is who gives it.
 
-    Raises UsageError for what is no rule, no reason, or given twice.
+    Raises UsageError for what is no rule or no reason.
     """
-    rules = {rule.id: rule for rule in session.workspace.rules} if texts else {}
-    found: dict[str, Override] = {}
-    for text in texts:
-        id, equals, reason = text.partition("=")
-        reason = reason.strip()
-        if not equals:
-            raise UsageError.of(
-                "bad-override",
-                f"--override {text!r} is not RULE=REASON",
-                hint=f"say why: --override '{id}=the customer asked for it, TS-1042'",
-            )
-        if id not in rules:
-            raise UsageError.of("bad-override", f"there is no rule {id!r}", hint=_near(id, rules))
+    known = {rule.id: rule for rule in rules}
+    found = []
+    for id, told in reasons.items():
+        reason = told.strip()
+        if id not in known:
+            raise UsageError.of("bad-override", f"there is no rule {id!r}", hint=_near(id, known))
         if not SHORTEST <= len(reason) <= LONGEST or not reason.isprintable():
             raise UsageError.of(
                 "bad-override",
                 f"--override {id} needs a reason of {SHORTEST} to {LONGEST} characters on one line",
                 hint="it is kept in history: say why, and the ticket",
             )
-        if id in found:
-            raise UsageError.of("bad-override", f"--override {id} is given twice")
-        found[id] = Override(id, reason, session.operator, rules[id].digest)
-    return tuple(found.values())
+        found.append(Override(id, reason, operator, known[id].digest))
+    return tuple(found)
 
 
 def _near(id: str, rules: Iterable[str]) -> str:
