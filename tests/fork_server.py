@@ -40,6 +40,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import reconciler.cli.apply as asking
 import reconciler.files as files
 import reconciler.session.apply as applying
 import reconciler.settle as settling
@@ -167,7 +168,7 @@ POINTS: dict[str, Put] = {
     "C16 before the read-back": lambda at: before(settling, "look", at),
     "C16 read back": lambda at: after(settling, "look", at),
     "the lock was asked for": lambda at: after(stores, "take", at),
-    "planning": lambda at: before(applying, "make", at),
+    "planning": lambda at: before(asking, "make", at),
     "paced": lambda at: before(transport.Pacer, "wait", at),
 }
 
