@@ -87,8 +87,7 @@ class _Told:
         """Settle, plan, judge, ask, apply."""
         self.saved = saved is not None
         planned = self.applying.ready(
-            saved,
-            self._make,
+            saved or self._make,
             allow=allow,
             overrides=overrides,
             expected=self.arguments.expect or "",

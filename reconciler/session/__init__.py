@@ -77,6 +77,10 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close vendors and state, the last one opened first."""
         self._open.close()
 
     @cached_property

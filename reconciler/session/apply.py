@@ -68,24 +68,23 @@ class Applying:
 
     def ready(
         self,
-        saved: Plan | None,
-        make: Callable[[], Plan],
+        wanted: Plan | Callable[[], Plan],
         *,
         allow: Mapping[str, int] = {},
         overrides: tuple[Override, ...] = (),
         expected: str = "",
         show: Callable[[Plan, Judgement], None] | None = None,
     ) -> Plan:
-        """Return the plan that may be carried out: what `make` returns, or one that was saved.
+        """Return the plan that may be carried out: one that was made before, or is made now.
 
-        What earlier runs left in doubt is settled before. `show` sees the plan and what the guard
-        says, also of one that is refused. Raises Stale for a saved plan that no longer fits or is
-        not the `expected` one, Refused for one that a limit or a rule forbids.
+        What earlier runs left in doubt is settled before one is made. `show` sees the plan and what
+        the guard says, also of one that is refused. Raises Stale for a plan that no longer fits or
+        is not the `expected` one, Refused for one that a limit or a rule forbids.
         """
-        if saved is not None:
-            check(saved, self.session.store, self.session.workspace.name, to_text(now()))
+        if isinstance(wanted, Plan):
+            check(wanted, self.session.store, self.session.workspace.name, to_text(now()))
         self.settled = self._settle()
-        planned = saved or make()
+        planned = wanted if isinstance(wanted, Plan) else wanted()
         given = {one.rule: one for one in (*planned.overrides, *overrides)}
         planned = replace(
             planned, allow={**planned.allow, **allow}, overrides=tuple(given.values())
