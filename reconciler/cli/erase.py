@@ -14,7 +14,7 @@ from reconciler.cli.flags import seconds
 from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
-from reconciler.errors import ReconcilerError, StateError, UsageError
+from reconciler.errors import ReconcilerError, StateError
 from reconciler.exits import Exit
 from reconciler.files import OWN
 from reconciler.session import Session
@@ -40,8 +40,7 @@ def run(arguments: Namespace, console: Console) -> int:
         session.refuse_ephemeral()
         _known(session, where)
         question = f"Erase the personal data of {visible(where)} from records, history and backups?"
-        if not arguments.auto_approve and not console.confirm(question):
-            raise UsageError.of("declined", "nothing was done")
+        console.ask(question, agreed=arguments.auto_approve)
         erasure = Erasure(os.urandom(16))
         with session.lock("erase", seconds(arguments.lock_timeout)) as writer:
             record = _record(session, where)

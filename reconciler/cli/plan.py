@@ -16,17 +16,16 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import allowed, moment, reasons
 from reconciler.cli.formats import require, show_plan
 from reconciler.cli.opened import opened
+from reconciler.cli.snapshots import snapshot_file
 from reconciler.diagnostics import Severity
-from reconciler.errors import Refused, StateError, UsageError
+from reconciler.errors import Refused, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.session import Session
 from reconciler.session.plan import judge, make, observe, refused
 
 if TYPE_CHECKING:
-    from reconciler.snapshot import Snapshot
     from reconciler.state import Reader
-    from reconciler.stores.keys import Keys
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -95,21 +94,3 @@ def _recorded(session: Session, arguments: Namespace) -> Reader:
             f"{snapshot.who.workspace}, this is {session.workspace.name}",
         )
     return snapshot
-
-
-def snapshot_file(name: str, keys: Keys) -> Snapshot:
-    """Read a snapshot, encrypted or not. Raises StateError if it cannot be read or is not one."""
-    from reconciler.files import read_regular
-    from reconciler.snapshot import LARGEST
-    from reconciler.stores import backups
-
-    try:
-        data = read_regular(Path(name), LARGEST)
-    except OSError as problem:
-        raise StateError.of(
-            "no-snapshot",
-            f"{name} cannot be read",
-            detail=f"{problem.strerror}.",
-            hint="name a file that was made with: reconciler state pull",
-        ) from None
-    return backups.snapshot(data, name, keys)
