@@ -47,24 +47,13 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
     changes. An empty desired set is planned like any other; `guard` judges it.
     """
     identity = recorded.identity()
-    doubtful: dict[Address, frozenset[str]] = {}
-    for intent in recorded.unresolved():
-        kinds = doubtful.get(intent.address, frozenset())
-        doubtful[intent.address] = kinds | {intent.action["action"]}
+    doubtful = _doubtful(recorded)
     index: dict[Address, bytes | None] = dict(recorded.index())
     known = len(index)
     wanted, total, passed = _sift(desired, index, doubtful, question)
     wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
-    if question.uncompared:
-        builder.findings.append(
-            info(
-                "uncompared",
-                f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
-                detail="The snapshot this plan is made against was redacted.",
-            )
-        )
     entries = {account.siblings: account for account, _ in wanted if account.siblings}
     changed = {account.address: account for account, old in wanted if old}
     while wanted:  # a million of them are not held beside their actions
@@ -92,6 +81,7 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         refreshed=question.observed is not None,
         cost=cost(actions, question),
         diagnostics=(
+            *_uncompared(question),
             *sorted(builder.findings, key=lambda f: (f.address, f.id)),
             *_splits(siblings),
             *_declared(actions, question),
@@ -100,6 +90,25 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         desired=total,
         siblings=siblings,
     )
+
+
+def _doubtful(recorded: Reader) -> dict[Address, frozenset[str]]:
+    """Return the kinds of action that are in doubt, by account."""
+    found: dict[Address, frozenset[str]] = {}
+    for intent in recorded.unresolved():
+        kinds = found.get(intent.address, frozenset())
+        found[intent.address] = kinds | {intent.action["action"]}
+    return found
+
+
+def _uncompared(question: Question) -> Iterator[Diagnostic]:
+    """Say which fields a redacted snapshot does not hold."""
+    if question.uncompared:
+        yield info(
+            "uncompared",
+            f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
+            detail="The snapshot this plan is made against was redacted.",
+        )
 
 
 def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnostic]:
