@@ -196,7 +196,7 @@ def plan(
     first; without it no vendor is asked. `allow` maps a kind (block, unblock, forget, update) to
     the exact number of such actions that may go over its limit; `overrides` maps the id of a rule
     to why it shall not refuse this plan, 8 to 500 characters. A plan that is refused is returned
-    all the same.
+    all the same. In a process of one thread, several processes read what is large (README).
 
     Raises `errors.ConfigError` with every finding of the files, `errors.StateError` for recorded
     state that cannot be trusted or read, `errors.UsageError` for a target, a kind or a rule that

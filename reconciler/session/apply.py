@@ -120,16 +120,11 @@ class Applying:
             self.report(event)
         return True
 
-    def carry_out(
-        self, planned: Plan, during: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> Summary:
-        """Carry out what `ready` returned; `during` is entered while calls are under way.
+    def begin(self, planned: Plan) -> Run:
+        """Begin the run of what `ready` returned, its state backed up and its apps bound.
 
         Raises Stale for a provider that the workspace no longer has, or that is another app now.
         """
-        if not planned.actions:
-            return Summary(in_doubt=len(self.session.store.unresolved()))
-        names = {split(action.address)[0] for action in planned.actions}
         asking = {
             split(action.address)[0]
             for action in planned.actions
@@ -149,6 +144,19 @@ class Applying:
         self.writer.begin(run)
         if apps:
             self.writer.bind(apps)
+        return run
+
+    def carry_out(
+        self, planned: Plan, during: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Summary:
+        """Carry out what `ready` returned; `during` is entered while calls are under way.
+
+        Raises what `begin` does.
+        """
+        if not planned.actions:
+            return Summary(in_doubt=len(self.session.store.unresolved()))
+        run = self.begin(planned)
+        names = {split(action.address)[0] for action in planned.actions}
         fields = (
             (action.address, (change.path for change in action.changes))
             for action in planned.actions
