@@ -97,6 +97,16 @@ class Batch(Protocol):
         ...
 
 
+class Alike(NamedTuple):
+    """So many desired accounts, all of them recorded as they are desired, and no others.
+
+    `until` is when the first of their bans ends, empty if none does.
+    """
+
+    accounts: int
+    until: str
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What a vendor was seen to hold. Only fields that were read have a key.

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from reconciler.accounts import Account, Address, Document, Observed, flatten, is_banned, split
+from reconciler.accounts import (
+    Account,
+    Address,
+    Alike,
+    Document,
+    Observed,
+    flatten,
+    is_banned,
+    split,
+)
 from reconciler.capabilities import Capabilities
 from reconciler.changes import (
     Action,
@@ -42,7 +51,8 @@ class Question:
     fingerprint of a token that resolves, else an empty text. `targets` limits the plan to these
     addresses or providers; empty means all. `uncompared` are path prefixes that the recorded side
     leaves out (a redacted snapshot). `reasons` are those that bans may have, empty for any. `again`
-    returns accounts with their documents that came without.
+    returns accounts with their documents that came without. `alike` says that there are no others
+    than these, desired or recorded, as an earlier plan of the same files and state has found.
     """
 
     as_of: datetime
@@ -56,6 +66,7 @@ class Question:
     uncompared: tuple[str, ...] = ()
     reasons: Mapping[str, BanReason] = field(default_factory=dict)
     again: Again = tuple
+    alike: Alike | None = None
 
 
 class Decisions:

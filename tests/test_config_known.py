@@ -14,16 +14,17 @@ from config_capabilities import BOTH, TABLES
 from config_files import write
 from config_random import files
 from core_accounts import NOW, question
-from core_store import Memory
+from core_store import RUN, Memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.accounts import Address
 from reconciler.cli import run
 from reconciler.config import desired, known, load, stream
 from reconciler.errors import ReconcilerError
 from reconciler.planfile import encode
-from reconciler.planning import plan
-from reconciler.state import Record
+from reconciler.planning import alike, plan
+from reconciler.state import Intent, Record
 
 WORKSPACE = BOTH.replace("**/*.yaml", "**/*")
 MANY = "accounts:\n" + "".join(
@@ -47,8 +48,16 @@ def told(root: Path, recorded, moment, environ=None):
         workspace = load(root, capabilities=TABLES.get)
         tables = {name: TABLES[app.type] for name, app in workspace.apps.items()}
         accounts = desired(workspace, tables, warnings, cache=environ)
-        asked = question(as_of=moment, capabilities=tables, again=accounts.again)
+        chain = recorded.identity().chain
+        asked = question(
+            as_of=moment,
+            capabilities=tables,
+            again=accounts.again,
+            alike=accounts.alike(chain),
+        )
         made = plan(accounts.batches(), recorded, asked)
+        if alike(made) and not warnings:
+            accounts.keep_alike(chain)
     except ReconcilerError as failed:
         return b"", [*failed.diagnostics], warnings
     return encode(made, "1.0"), [*made.diagnostics], warnings
@@ -125,6 +134,45 @@ def scene(tmp_path):
     told(root, recorded, NOW, environ)
     (entry,) = entries(tmp_path / "cache")
     return root, recorded, environ, entry
+
+
+def test_what_was_alike_is_not_looked_at_again(scene, monkeypatch):
+    """Same files against the same state: no account is read, till either, or the time, is another.
+
+    Nor where an earlier plan had anything to do or to tell.
+    """
+    root, recorded, environ, _ = scene
+    looked = []
+    index = recorded.index
+    monkeypatch.setattr(recorded, "index", lambda: looked.append(1) or index())
+
+    def looks(moment=NOW) -> bool:
+        looked.clear()
+        assert told(root, recorded, moment, environ) == told(root, recorded, moment)
+        return len(looked) > 1
+
+    assert looks()
+    assert looks()
+    adopt(root, recorded, ())
+    assert looks()
+    assert not looks()
+    recorded.save([], [Address("cn/u7")], "state rm")
+    assert looks()
+    assert looks()
+    adopt(root, recorded, ())
+    assert looks()
+    assert not looks()
+    text = MANY.replace("u5: {", "u5: {banned: {until: 2027-01-20T00:00:00Z}, ")
+    (root / "accounts/a.yaml").write_text(text)
+    assert looks()
+    adopt(root, recorded, ())
+    assert looks()
+    assert not looks()
+    assert looks(NOW + timedelta(days=30))
+    assert not looks()
+    recorded.begin(RUN)
+    recorded.intend([Intent("i-1", RUN.id, Address("cn/u5"), {"action": "update", "changes": []})])
+    assert looks()
 
 
 def test_nothing_personal_is_kept(scene):

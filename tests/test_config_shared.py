@@ -91,7 +91,8 @@ LONG = {"accounts/a.yaml": "accounts:\n" + "".join(f"  u{n}: {{provider: cn}}\n"
 GLOBS = WORKSPACE.replace(
     "- accounts/**/*",
     "- {files: accounts/*.y*ml, defaults: {labels: {deep: glob}}}\n"
-    "  - {files: accounts/*l, adopt: true}\naccounts_from: [{bans: 'accounts/*.csv', provider: cn}]",
+    "  - {files: accounts/*l, adopt: true}\n"
+    "accounts_from: [{bans: accounts/*.csv, provider: cn}]",
 )
 LINES = LONG["accounts/a.yaml"]
 SHEET = "id,reason,until,ticket\n" + "".join(f"s{n},spam,2027-01-0{n},T-{n}\n" for n in range(1, 9))

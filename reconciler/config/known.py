@@ -9,6 +9,7 @@ a pull request could otherwise bring along what says that nothing has changed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pwd
 import stat
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from reconciler import __version__
+from reconciler.accounts import Alike
 from reconciler.config.files import Found, Unreadable, opened
 from reconciler.config.sheet import Sheet
 from reconciler.config.text import PIECE
+from reconciler.values import canonical
 from reconciler.workspace import Workspace
 
 LEAST: Final = 4096
@@ -93,34 +96,44 @@ class Known:
             repr((__version__, _code(), replace(workspace, root=""))).encode()
         ).digest()
 
-    def recall(self, root: Path, files: Iterable[Found]) -> dict[str, bytes]:
-        """Return, by its name, what each file is known under that is known as it lies there now."""
-        keys = {}
+    def recall(self, root: Path, files: Iterable[Found]) -> tuple[list[bytes], dict[str, bytes]]:
+        """Return the keys of the files that can be read now, and those that are known by name.
+
+        A key is of all that decides what a file means: its bytes, its name and all settings.
+        """
+        keys, known = [], {}
         for found in files:
             with suppress(Unreadable, OSError):
-                if os.stat(root / found.file).st_size < LEAST:
-                    continue
-                self._asked.add(found.file)
                 with opened(root / found.file, found.file) as content:
                     while content.read(PIECE):
                         pass
-                key = self._key(found, content.digest)
+                    size = content.tell()
+                keys.append(key := self._key(found, content.digest))
+                if size < LEAST:
+                    continue
+                self._asked.add(found.file)
                 if self._file(key).exists():
-                    keys[found.file] = key
-        return keys
+                    known[found.file] = key
+        return keys, known
+
+    def alike(self, keys: Sequence[bytes], chain: str) -> Alike | None:
+        """Return what was kept of a plan of just these files against the state of this digest."""
+        key = self._both(keys, chain)
+        try:
+            accounts, until = json.loads(self._read(key))
+            return Alike(int(accounts), str(until))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep_alike(self, keys: Sequence[bytes], chain: str, alike: Alike) -> None:
+        """Keep that a plan of just these files against the state of this digest is empty."""
+        self._write(self._both(keys, chain), canonical(list(alike)))
 
     def get(self, found: Found, key: bytes) -> Sequence[Sheet] | None:
         """Return what is known of a file, None where that is nothing or cannot be relied on."""
         try:
-            with open(os.open(self._file(key), _OLD), "rb") as stream:
-                data = _trusted(stream)
-            head, rest = len(_HEAD), len(_HEAD) + 32
-            if data[:head] != _HEAD or data[head:rest] != hashlib.sha256(data[rest:]).digest():
-                return None
-            # Under its own name only: a file that was renamed is of something else.
-            if data[rest : rest + 32] != key:
-                return None
-            sheets, at = [], rest + 32
+            data = self._read(key)
+            sheets, at = [], 0
             while at < len(data):
                 size = int.from_bytes(data[at : at + 8], "big")
                 sheets.append(Sheet(data[at + 8 : at + 8 + size], None, found.file))
@@ -129,16 +142,33 @@ class Known:
             return None
         return sheets
 
-    def keep(self, found: Found, content: bytes, sheets: Iterable[bytes]) -> None:
-        """Keep the columns of the sheets of a file whose bytes have this digest."""
-        if found.file not in self._asked:
-            return
+    def keep(self, found: Found, content: bytes, sheets: Iterable[bytes]) -> bytes:
+        """Keep the columns of the sheets of a file whose bytes have this digest; return its key."""
         key = self._key(found, content)
-        body = bytearray(key)
+        if found.file not in self._asked:
+            return key
+        body = bytearray()
         for columns in sheets:
             if self._without_tokens and Sheet(columns, None, found.file).tokens:
-                return
+                return key
             body += len(columns).to_bytes(8, "big") + columns
+        self._write(key, body)
+        return key
+
+    def _read(self, key: bytes) -> bytes:
+        """Return what is kept under a key. Raises OSError or ValueError where that is nothing."""
+        with open(os.open(self._file(key), _OLD), "rb") as stream:
+            data = _trusted(stream)
+        head, rest = len(_HEAD), len(_HEAD) + 32
+        if data[:head] != _HEAD or data[head:rest] != hashlib.sha256(data[rest:]).digest():
+            raise ValueError
+        # Under its own name only: a file that was renamed is of something else.
+        if data[rest : rest + 32] != key:
+            raise ValueError
+        return data[rest + 32 :]
+
+    def _write(self, key: bytes, data: bytes | bytearray) -> None:
+        body = key + data
         file = self._file(key)
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
         with suppress(OSError):
@@ -168,6 +198,9 @@ class Known:
             with suppress(OSError):
                 file.unlink()
             size -= less
+
+    def _both(self, keys: Sequence[bytes], chain: str) -> bytes:
+        return hashlib.sha256(b"alike" + b"".join(keys) + chain.encode()).digest()
 
     def _key(self, found: Found, content: bytes) -> bytes:
         return hashlib.sha256(self._setting + content + repr(found).encode()).digest()

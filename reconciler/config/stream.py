@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.accounts import Account, Address, Batch, split
+from reconciler.accounts import Account, Address, Alike, Batch, split
 from reconciler.capabilities import Capabilities
 from reconciler.config.files import Found, Unreadable, find, opened
 from reconciler.config.judge import Judge
@@ -68,13 +68,20 @@ class Desired:
         self._seen = _Seen()
         self._twins = Twins(self._judge.levels, capabilities) if moment else None
         self._known = known
-        self._recalled = known.recall(self._root, self._files) if known else {}
+        self._recalled: Mapping[str, bytes] = {}
+        self._keys: list[bytes] = []
+        if known:
+            self._keys, self._recalled = known.recall(self._root, self._files)
+        # What all of the files are known under, and together come to, once they were read.
+        self._read: list[bytes] = []
+        self._count, self._until = 0, ""
         rest = [found for found in self._files if found.file not in self._recalled]
         self._shared = shared(self._root, rest, self._judge)
         # Of the file that is read now: its findings, and what may be known of it.
         self._own: list[Diagnostic] = []
         self._columns: list[bytes] = []
         self._content = b""
+        self._as_known = False
 
     def __iter__(self) -> Iterator[Account]:
         return chain.from_iterable(batch.accounts() for batch in self.batches())
@@ -97,6 +104,17 @@ class Desired:
         if wanted:
             raise _changed(", ".join(sorted(files)))
 
+    def alike(self, chain: str) -> Alike | None:
+        """Return what was kept of these very files against the recorded state of this digest."""
+        told = self._told.of(Severity.ERROR, self._empty) or self._told.of(Severity.WARNING)
+        whole = self._known and not told and len(self._keys) == len(self._files)
+        return self._known.alike(self._keys, chain) if self._known and whole and chain else None
+
+    def keep_alike(self, chain: str) -> None:
+        """Keep that what was read just now is recorded, and nothing else, in the state so far."""
+        if self._known and chain and len(self._read) == len(self._files):
+            self._known.keep_alike(self._read, chain, Alike(self._count, self._until))
+
     def close(self) -> None:
         """End the processes that help."""
         if self._shared:
@@ -108,9 +126,12 @@ class Desired:
             for found in self._files:
                 self._seen.begin(found.file)
                 self._own, self._columns, self._content = [], [], b""
-                yield from self._file(found)
-                if self._known and self._content and not self._own:
-                    self._known.keep(found, self._content, self._columns)
+                for batch in self._file(found):
+                    self._count += len(batch.addresses)
+                    self._until = min(filter(None, (self._until, batch.until)), default="")
+                    yield batch
+                if self._known and not self._own:
+                    self._keep(self._known, found)
                 self._tell(found)
         if self._known:
             self._known.bound()
@@ -122,6 +143,13 @@ class Desired:
             raise ConfigError(told.of(Severity.ERROR, self._empty))
         if self._empty:
             raise Refused(self._empty)
+
+    def _keep(self, known: Known, found: Found) -> None:
+        """Keep what was read of a file with nothing to tell, and note what it is known under."""
+        if self._content:
+            self._read.append(known.keep(found, self._content, self._columns))
+        elif self._as_known:
+            self._read.append(self._recalled[found.file])
 
     def _tell(self, found: Found) -> None:
         """Take the findings of a file that was read."""
@@ -135,7 +163,9 @@ class Desired:
     def _file(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of one file: as known, or read by several processes, or alone."""
         key = self._recalled.get(found.file)
+        self._as_known = False
         if self._known and key and (sheets := self._known.get(found, key)) is not None:
+            self._as_known = True
             yield from self._good(found, sheets)
         elif self._shared and not key:
             yield from self._good(found, self._shared.sheets())
@@ -193,6 +223,7 @@ class Desired:
         """
         from reconciler.config.alone import carefully, goes_on
 
+        self._as_known = False
         had = list(self._seen.here())
         again: list[tuple[Address, int]] = []
         try:

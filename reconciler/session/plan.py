@@ -11,7 +11,7 @@ from reconciler.changes import Plan
 from reconciler.diagnostics import has_errors
 from reconciler.errors import Refused
 from reconciler.guard import Judgement, guard
-from reconciler.planning import plan
+from reconciler.planning import alike, plan
 from reconciler.session import Session
 from reconciler.session.targets import check, noted
 from reconciler.state import Reader
@@ -36,15 +36,20 @@ def make(
     redacted = isinstance(recorded, Snapshot) and recorded.redacted
     # What was just read at a vendor is compared field by field, which takes the files themselves.
     desired = session.desired(cache=cache and observed is None)
+    chain = recorded.identity().chain
     question = session.question(
         as_of,
         targets,
         observed=observed,
         uncompared=PERSONAL if redacted else (),
         again=desired.again,
+        alike=desired.alike(chain),
     )
     if not question.targets:
-        return plan(desired.batches(), recorded, question)
+        planned = plan(desired.batches(), recorded, question)
+        if alike(planned) and not session.warnings:
+            desired.keep_alike(chain)
+        return planned
     written: list[Address] = []
     planned = plan(noted(desired.batches(), written), recorded, question)
     check(question.targets, recorded, written)
