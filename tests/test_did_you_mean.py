@@ -9,7 +9,7 @@ import pytest
 from config_capabilities import BOTH
 from config_files import read, write
 
-from reconciler.cli.targets import nearest
+from reconciler.session.targets import nearest
 from tests.shared_emulator import emulating
 from tests.world import World
 

@@ -82,8 +82,8 @@ def test_an_example_validates_plans_applies_and_leaves_nothing_to_do(
     tmp_path: Path, endpoints: tuple[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each fits its schemas, has no finding, is applied as planned, and then nothing is left."""
-    for module in ("session", "validate"):
-        monkeypatch.setattr(f"reconciler.cli.{module}.now", lambda: NOW)
+    for module in ("session", "cli.flags", "cli.validate"):
+        monkeypatch.setattr(f"reconciler.{module}.now", lambda: NOW)
     world = workspace(tmp_path, name, endpoints)
     for path, schema in shapes(world.root):
         findings: list[Diagnostic] = []

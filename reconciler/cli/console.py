@@ -159,6 +159,13 @@ class Console:
         self.err.flush()
         return sys.stdin.readline().strip() == "yes"
 
+    def ask(self, question: str, *, agreed: bool) -> None:
+        """Raise UsageError unless somebody agrees, or did by a flag."""
+        if not agreed and not self.confirm(question):
+            from reconciler.errors import UsageError
+
+            raise UsageError.of("declined", "nothing was done")
+
     def flush(self) -> None:
         """Hand everything to the system, so that a full disk or a closed pipe is noticed."""
         self.out.flush()
