@@ -95,6 +95,7 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         boundary=builder.boundary,
         desired=total,
         siblings=siblings,
+        targets=tuple(question.targets),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from reconciler.accounts import Address, Document, Observed, encode, flatten, owned
+from reconciler.accounts import Address, Document, Observed, encode, flatten, owned, split
 from reconciler.changes import Action, Create, Kind, Override, carried_out
 from reconciler.values import digest
 
@@ -298,13 +298,31 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The lock as it is held. Times are RFC 3339 UTC by the store's clock."""
+    """A lock as it is held. Times are RFC 3339 UTC by the store's clock.
+
+    `apps` are the providers whose accounts it locks; None is the whole workspace.
+    """
 
     id: str
     holder: Holder
     acquired_at: str
     expires_at: str
     fence: int
+    apps: tuple[str, ...] | None = None
+
+
+Scope: TypeAlias = Collection[str] | None
+"""The providers whose accounts somebody may write; None is all there are."""
+
+
+def within(address: Address, scope: Scope) -> bool:
+    """Tell whether an account is one of these providers'."""
+    return scope is None or split(address)[0] in scope
+
+
+def overlap(one: Scope, other: Scope) -> bool:
+    """Tell whether there may be an account in both."""
+    return one is None or other is None or not set(one).isdisjoint(other)
 
 
 class Reader(Protocol):
@@ -339,15 +357,27 @@ class Reader(Protocol):
         ...
 
     def held(self) -> Lock | None:
-        """Return the lock if somebody holds it now."""
+        """Return the lock if somebody holds it now; of several the oldest."""
         ...
+
+
+def doubts(recorded: Reader, scope: Scope) -> tuple[Intent, ...]:
+    """Return the intents in doubt of these providers' accounts, oldest first.
+
+    What is in doubt of another app may just be under way.
+    """
+    return tuple(intent for intent in recorded.unresolved() if within(intent.address, scope))
 
 
 class Writer(Protocol):
     """The only way to change state; a store hands it out with the lock and fences every write.
 
-    Every method raises `Locked` when the lock was lost, and then has written nothing.
+    Every method raises `Locked` when the lock was lost, and then has written nothing. They raise
+    StateError for an account out of `scope`: what the lock was asked for, whatever more it covers.
     """
+
+    @property
+    def scope(self) -> Scope: ...
 
     def begin(self, run: Run, lineage: str = "") -> None:
         """Record the run that the following writes belong to.
@@ -411,8 +441,18 @@ class Rewriter(Writer, Protocol):
 class Store(Reader, Protocol):
     """A reader that can also hand out the lock."""
 
-    def lock(self, holder: Holder, timeout: float = 0.0) -> AbstractContextManager[Rewriter]:
-        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds."""
+    def lock(
+        self, holder: Holder, timeout: float = 0.0, apps: Collection[str] | None = None
+    ) -> AbstractContextManager[Rewriter]:
+        """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
+
+        `apps` are the names of the providers whose accounts are written, None for all there are;
+        a store may lock more than these.
+        """
+        ...
+
+    def locks(self) -> tuple[Lock, ...]:
+        """Return the locks that somebody holds now, oldest first."""
         ...
 
     def force_unlock(self, id: str, run: Run) -> None:

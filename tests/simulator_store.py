@@ -113,7 +113,7 @@ class Keeper:
         return Lock(book.holder, Holder(book.holder, "sim", 1, "apply"), "", "", book.fence)
 
     @contextmanager
-    def lock(self, holder, timeout=0.0):
+    def lock(self, holder, timeout=0.0, apps=None):
         self.step("lock")
         if other := self.held():
             raise Locked.of("state-locked", f"the state is locked by {other.id}")
@@ -145,6 +145,8 @@ class Keeper:
 
 class Writes:
     """The writer of one process: nothing is written unless its fence is the newest."""
+
+    scope = None
 
     def __init__(self, keeper, fence):
         self.keeper, self.book, self.fence, self.run = keeper, keeper.book, fence, None

@@ -29,8 +29,8 @@ class Claiming(RemoteStore):
     """A store whose writer writes at once, as GitLab tells nothing of a holder before that."""
 
     @contextmanager
-    def lock(self, holder, timeout=0.0):
-        with super().lock(holder, timeout) as writer:
+    def lock(self, holder, timeout=0.0, apps=None):
+        with super().lock(holder, timeout, apps) as writer:
             writer.claim()
             yield writer
 

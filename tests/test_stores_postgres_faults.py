@@ -9,8 +9,9 @@ from store_conformance import holder, intent, record, run, seen, where
 from store_postgres import FIXTURES, breaking, crash
 from store_sqlite import Fault, fill
 
+from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
-from reconciler.state import Settlement, Status
+from reconciler.state import Record, Settlement, Status
 from reconciler.stores import postgres_place, postgres_tables
 
 clock, database, opens, place = FIXTURES
@@ -36,9 +37,9 @@ def terminate(postgres_server):
     return ended
 
 
-def script(store, told):
+def script(store, told, apps=None):
     """Do a small apply and tell each step when it was acknowledged."""
-    with store.lock(holder(host="elsewhere")) as writer:
+    with store.lock(holder(host="elsewhere"), apps=apps) as writer:
         writer.begin(run())
         writer.bind({"cn": "app"})
         for n in range(2):
@@ -67,8 +68,14 @@ def keeps(opens, schema, clock, told):
     store.close()
 
 
-@pytest.mark.parametrize(("how", "late"), ENDS)
-def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late):
+@pytest.mark.parametrize(
+    ("how", "late", "apps"),
+    [
+        *(pytest.param(*one.values, None, id=one.id) for one in ENDS),
+        pytest.param("terminate", False, ["cn"], id="terminate-app"),
+    ],
+)
+def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late, apps):
     """Whichever statement the process or its backend ends at: nothing acknowledged is lost.
 
     A backend that ends while the lock is held is not even noticed: the writer connects anew,
@@ -82,7 +89,7 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
         connect, done = breaking(at, act, late=late)
         store = opens(schema=schema, root=tmp_path / schema, connect=connect, sleep=lambda _: None)
         try:
-            script(store, told)
+            script(store, told, apps)
             ended.append("done")
         except (StateError, Fault) as error:
             ended.append("failed")
@@ -101,6 +108,44 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
     assert len(told) == 4
     if how == "terminate":
         assert "failed" not in ended, why
+
+
+def test_no_lost_answer_is_taken_for_another_writers(opens, tmp_path):
+    """Where the answer to a commit is lost, and another app's writer commits next, all is once.
+
+    The writer of an app then cannot tell by the row of meta whether its own took effect.
+    """
+
+    def gone(connection):
+        if next(calls) == 1:
+            other.save([Record(Address("sg/a"), {"profile": {"name": str(at)}}, False)], [], "x")
+        connection.close()
+        raise psycopg.OperationalError("the answer is lost")
+
+    for at in itertools.count(1):
+        schema, calls = f"s{at}", itertools.count(1)
+        connect, done = breaking(at, gone, late=True, what="COMMIT")
+        with opens(schema=schema).lock(holder(host="elsewhere"), apps=["sg"]) as other:
+            other.begin(run("other"))
+            store = opens(schema=schema, root=tmp_path / schema, connect=connect)
+            with store.lock(holder(host="elsewhere"), apps=["cn"]) as writer:
+                writer.begin(run())
+                writer.bind({"cn": "app"})
+                for n in range(2):
+                    writer.intend([intent(f"i-{n}", n)])
+                    settled = Settlement(f"i-{n}", Status.CONFIRMED, record=record(n))
+                    writer.settle([settled])
+                writer.save([record(0, "B")], [where(1)], "refresh")
+                writer.check()
+            assert store.locks() == opens(schema=schema).locks()
+        cn = [(one.address, one.action["action"]) for one in store.history() if one.address < "d"]
+        names = "update", "update", "refresh", "refresh"
+        assert cn == list(zip(map(where, (0, 1, 1, 0)), names, strict=True))
+        assert store.chain() == store.identity().serial == 3 + (len(done) >= at)
+        assert store.unresolved() == ()
+        if len(done) < at:
+            break
+    assert at == 10
 
 
 @pytest.mark.parametrize(("how", "late"), ENDS)

@@ -16,6 +16,7 @@ from store_conformance import (
     seen,
     where,
 )
+from store_conformance_apps import AppsConformance
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
 from store_sqlite import fill
@@ -37,6 +38,10 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, in SQLite."""
+
+
+class TestApps(AppsConformance):
+    """The locks of single apps, in a SQLite file."""
 
 
 # Files and folders
@@ -167,7 +172,7 @@ def test_changed_schema_is_refused(opens, filled, place):
     """Tables that are not exactly those of their schema version are refused."""
     with closing(sqlite3.connect(place)) as connection:
         connection.execute("DROP INDEX journal_in_doubt")
-    refused(opens, str(place), "schema version 2")
+    refused(opens, str(place), "schema version 3")
 
 
 def test_other_workspace_is_refused(opens, filled):

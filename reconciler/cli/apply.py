@@ -61,7 +61,8 @@ def run(arguments: Namespace, console: Console) -> int:
     with opened(arguments, console) as session:
         given = session.overrides(reasons(arguments.override))
         patience = seconds(arguments.lock_timeout)
-        with locked(session, reporter.tell, patience) as applying:
+        targets = session.targets(arguments.target) if saved is None else saved.targets
+        with locked(session, reporter.tell, targets, patience) as applying:
             told = _Told(session, arguments, console, reporter, applying)
             return told.run(saved, allow, given)
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from reconciler.accounts import Address, targeted
+from reconciler.accounts import Address, apps_of, targeted
 from reconciler.cli.console import Console
 from reconciler.cli.flags import seconds
 from reconciler.cli.opened import opened
@@ -22,7 +22,8 @@ def run(arguments: Namespace, console: Console) -> int:
     with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         check(targets, session.store)
-        with session.lock("refresh", seconds(arguments.lock_timeout)) as writer:
+        patience = seconds(arguments.lock_timeout)
+        with session.lock("refresh", patience, apps=apps_of(targets) or None) as writer:
             links = session.readers(targets)
             # Their names first: what is read is written while the reading goes on.
             named = [one for one, _ in session.store.index() if targeted(one, targets)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
-from reconciler.accounts import split
+from reconciler.accounts import apps_of, split
 from reconciler.applying import apply
 from reconciler.carry import Link
 from reconciler.changes import Override, Plan, calls_vendor
@@ -21,7 +21,7 @@ from reconciler.session import Session, monotonic, new_id, now
 from reconciler.session.plan import judge, refuse
 from reconciler.session.runner import refuse_unmerged
 from reconciler.settle import settle
-from reconciler.state import Run, Writer
+from reconciler.state import Run, Writer, doubts, overlap
 from reconciler.values import to_text
 
 SKEW = 60.0
@@ -32,19 +32,24 @@ SKEW = 60.0
 def locked(
     session: Session,
     report: Callable[[Event], None],
+    targets: Collection[str] = (),
     patience: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Iterator[Applying]:
-    """Take the lock for an apply; `patience` is for how many seconds another holder is waited for.
+    """Take the lock for an apply, of the apps alone that its targets name, if it has some.
+
+    `patience` is for how many seconds another holder is waited for.
 
     Raises ConfigError in the run of a pull request, StateError where the state would be lost with
     the machine, Locked where somebody holds the lock.
     """
     refuse_unmerged(session.environ)
     session.refuse_ephemeral()
-    if patience and (held := session.store.held()):
-        report(Waiting(held))
-    with session.lock("apply", patience) as writer:
+    apps = apps_of(targets) or None
+    for held in session.store.locks() if patience else ():
+        if overlap(held.apps, apps):
+            report(Waiting(held))
+    with session.lock("apply", patience, apps=apps) as writer:
         yield Applying(session, writer, report, stop)
 
 
@@ -104,16 +109,16 @@ class Applying:
 
     def _settle(self) -> bool:
         """Settle what earlier runs left in doubt; tell whether there was anything."""
-        doubts = self.session.store.unresolved()
-        if not doubts:
+        found = doubts(self.session.store, self.writer.scope)
+        if not found:
             return False
-        names = {split(intent.address)[0] for intent in doubts} & self.session.workspace.apps.keys()
+        names = {split(intent.address)[0] for intent in found} & self.session.workspace.apps.keys()
         self.session.same_apps(self.session.store, names)
         self._keep()
         self.writer.begin(self.session.run("settle"))
         fields = (
             (intent.address, [change["path"] for change in intent.action["changes"]])
-            for intent in doubts
+            for intent in found
         )
         links = self.session.links(names, fields=fields, check=self.writer.check)
         for event in settle(self.session.store, self.writer, links, to_text(now())):
@@ -154,7 +159,7 @@ class Applying:
         Raises what `begin` does.
         """
         if not planned.actions:
-            return Summary(in_doubt=len(self.session.store.unresolved()))
+            return Summary(in_doubt=len(doubts(self.session.store, self.writer.scope)))
         run = self.begin(planned)
         names = {split(action.address)[0] for action in planned.actions}
         fields = (

@@ -66,15 +66,30 @@ class Tables(Protocol):
         ...
 
     def change_meta(self, row: Row, lineage: str, serial: int, fence: int) -> bool:
-        """Replace that row if lineage, serial and the lock's fence are these."""
+        """Replace that row if lineage, serial and the newest fence are these."""
         ...
 
     def lock(self) -> Row | None:
-        """Return the row of the lock."""
+        """Return the row of the whole workspace's lock."""
         ...
 
     def put_lock(self, row: Row) -> None:
         """Replace the row of the lock."""
+        ...
+
+    def app_locks(self) -> Sequence[Row]:
+        """Return the rows of the apps that are locked, by app; none before there was such a table.
+
+        The first cell names the app.
+        """
+        ...
+
+    def put_app_locks(self, rows: Sequence[Row]) -> None:
+        """Add or replace rows of apps."""
+        ...
+
+    def drop_app_locks(self, id: str) -> None:
+        """Drop the rows of the lock with this id."""
         ...
 
     def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:
