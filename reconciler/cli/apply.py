@@ -11,6 +11,7 @@ from reconciler.accounts import split
 from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.changes import Override, Plan, calls_vendor
+from reconciler.cli import enqueue
 from reconciler.cli.console import Console
 from reconciler.cli.formats import show_plan
 from reconciler.cli.interrupt import interruptible
@@ -38,7 +39,7 @@ _UNMERGED = (
 
 def run(arguments: Namespace, console: Console) -> int:
     """Apply a plan file, or plan and apply."""
-    _refuse_unmerged(console.environ)
+    refuse_unmerged(console.environ)
     # `--allow block=3 plan.json`: the file is not one of the counts.
     if arguments.planfile is None and arguments.allow and "=" not in arguments.allow[-1]:
         arguments.planfile = arguments.allow.pop()
@@ -69,6 +70,8 @@ def run(arguments: Namespace, console: Console) -> int:
         )
     reporter = Reporter(console, json=arguments.format == "json")
     with Session(arguments, console) as session:
+        if arguments.enqueue:
+            enqueue.require(session, "--enqueue")
         given = overrides(arguments.override, session)
         patience = seconds(arguments.lock_timeout)
         session.refuse_ephemeral()
@@ -79,7 +82,7 @@ def run(arguments: Namespace, console: Console) -> int:
             return applying.run(saved)
 
 
-def _refuse_unmerged(environ: Mapping[str, str]) -> None:
+def refuse_unmerged(environ: Mapping[str, str]) -> None:
     """Raise for a pull request: whoever opens one would hold the vendor's credentials."""
     for name, events in _UNMERGED:
         if environ.get(name) in events:
@@ -201,6 +204,10 @@ class _Applying:
         self.writer.begin(run)
         if apps:
             self.writer.bind(apps)
+        if self.arguments.enqueue:
+            told = enqueue.enqueue(self.session, planned, run)
+            self.reporter.last(told, enqueue.line(told))
+            return Exit.DONE
         fields = (
             (action.address, (change.path for change in action.changes))
             for action in planned.actions

@@ -10,6 +10,7 @@ from typing import Final
 
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
+from reconciler.cli.enqueue import refuse_queued
 from reconciler.cli.session import Session, seconds
 from reconciler.cli.targets import meant
 from reconciler.diagnostics import Diagnostic, error
@@ -42,6 +43,7 @@ def run(arguments: Namespace, console: Console) -> int:
             raise UsageError.of("declined", "nothing was done")
         erasure = Erasure(os.urandom(16))
         with session.lock("erase", seconds(arguments.lock_timeout)) as writer:
+            refuse_queued(session, where)
             record = _record(session, where)
             this = session.run("erase")
             writer.begin(this)
