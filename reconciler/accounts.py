@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, NewType, TypeAlias
@@ -41,6 +41,11 @@ def split(where: str) -> tuple[str, str]:
 def targeted(where: Address, targets: Collection[str]) -> bool:
     """Tell whether an address is among the targets (addresses or providers); none means all."""
     return not targets or where in targets or split(where)[0] in targets
+
+
+def named(targets: Iterable[str]) -> tuple[str, ...]:
+    """Return the providers that targets name, by themselves or in addresses."""
+    return tuple(sorted({target.partition("/")[0] for target in targets}))
 
 
 class Account(NamedTuple):

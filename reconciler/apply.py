@@ -30,7 +30,7 @@ from reconciler.lanes import (
     Workers,
 )
 from reconciler.settle import settle
-from reconciler.state import Intent, Reader, Record, Run, Settlement, Status, Writer
+from reconciler.state import Intent, Reader, Record, Run, Settlement, Status, Writer, doubts
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class _Run:
         # Never set, only waited for: a signal may set `stop` just when this thread holds its lock.
         self.pause = threading.Event()
         self.doubts: dict[Address, list[Intent]] = {}
-        for intent in recorded.unresolved():
+        for intent in doubts(recorded, writer.scope):
             self.doubts.setdefault(intent.address, []).append(intent)
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.workers = Workers(self.inbox, effects)
@@ -174,7 +174,7 @@ class _Run:
             dict(self.applied),
             self.failed,
             self.skipped,
-            in_doubt=len(self.recorded.unresolved()),
+            in_doubt=len(doubts(self.recorded, self.writer.scope)),
             interrupted=self.effects.stop.is_set(),
         )
 

@@ -353,7 +353,8 @@ class Plan:
     siblings go first all the same. `desired` and `recorded` are how
     many accounts there were on each side (limits are shares of the recorded ones). `allow` holds
     the limits that may be exceeded, by kind, `overrides` the rules that shall not refuse just this
-    plan. `boundary` is when the first ban that the plan relies on ends, or empty.
+    plan. `boundary` is when the first ban that the plan relies on ends, or empty. `targets` are the
+    addresses and providers that it was asked for; none means all there are.
     """
 
     workspace: str
@@ -373,6 +374,7 @@ class Plan:
     boundary: str = ""
     siblings: tuple[Siblings, ...] = ()
     overrides: tuple[Override, ...] = ()
+    targets: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, int]:
         """Return how many actions of each kind there are, and the unchanged accounts."""

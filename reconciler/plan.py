@@ -95,6 +95,7 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         boundary=builder.boundary,
         desired=total,
         siblings=siblings,
+        targets=tuple(question.targets),
     )
 
 

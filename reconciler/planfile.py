@@ -62,6 +62,7 @@ def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -
         "allow": dict(plan.allow),
         "overrides": [one.to_json() for one in plan.overrides],
         "boundary": plan.boundary,
+        **({"targets": list(plan.targets)} if plan.targets else {}),
     }
     return {**told, "digest": f"sha256:{digest(canonical(told)).hex()}"}
 
@@ -138,6 +139,7 @@ def _plan(told: Mapping[str, Any]) -> Plan:
         boundary=_text(told["boundary"]),
         siblings=tuple(_siblings(one) for one in told["siblings"]),
         overrides=tuple(map(Override.from_json, told.get("overrides", ()))),
+        targets=tuple(map(_text, told.get("targets", ()))),
     )
     if plan.boundary:
         to_moment(plan.boundary)

@@ -23,7 +23,7 @@ from reconciler.changes import (
 from reconciler.conversation import ReadFailed
 from reconciler.errors import ReconcilerError
 from reconciler.events import Settled
-from reconciler.state import Intent, Reader, Record, Settlement, Status, Writer
+from reconciler.state import Intent, Reader, Record, Settlement, Status, Writer, doubts
 from reconciler.values import to_moment
 
 
@@ -43,7 +43,7 @@ NetEase takes no signature that is older than five minutes; a network keeps no r
 def settle(
     recorded: Reader, writer: Writer, links: Mapping[str, Link], now: str
 ) -> Iterator[Settled]:
-    """Decide every intent in doubt that the vendor can be asked about; yield what was found.
+    """Decide what is in doubt of the writer's apps and can be asked about; yield what was found.
 
     Reading tells facts and changes nothing: what is found there is recorded as done, what is not
     is recorded as not done and planned again. A provider that cannot be read now leaves its
@@ -51,8 +51,8 @@ def settle(
     stays in doubt too, so that an account which comes to be late is known to be ours. `now` is
     RFC 3339 UTC.
     """
-    doubts = sorted(recorded.unresolved(), key=lambda intent: split(intent.address)[0])
-    noted = [intent for intent in doubts if not calls_vendor(from_json(intent.action))]
+    found = sorted(doubts(recorded, writer.scope), key=lambda intent: split(intent.address)[0])
+    noted = [intent for intent in found if not calls_vendor(from_json(intent.action))]
     if noted:
         # Nobody else can have done these: what is not recorded is not done.
         writer.settle([Settlement(one.id, Status.NOT_SENT, "", "not recorded") for one in noted])
@@ -61,8 +61,8 @@ def settle(
             for one in noted
         )
     ids = {intent.id for intent in noted}
-    doubts = [intent for intent in doubts if intent.id not in ids]
-    for provider, group in groupby(doubts, key=lambda intent: split(intent.address)[0]):
+    found = [intent for intent in found if intent.id not in ids]
+    for provider, group in groupby(found, key=lambda intent: split(intent.address)[0]):
         intents = tuple(group)
         link = links.get(provider)
         if link is None:

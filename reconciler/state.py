@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from reconciler.accounts import Address, Document, Observed, encode, flatten, owned
+from reconciler.accounts import Address, Document, Observed, encode, flatten, owned, split
 from reconciler.changes import Action, Create, Kind, Override, carried_out
 from reconciler.values import digest
 
@@ -299,13 +299,31 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The lock as it is held. Times are RFC 3339 UTC by the store's clock."""
+    """A lock as it is held. Times are RFC 3339 UTC by the store's clock.
+
+    `apps` are the providers whose accounts it locks; None is the whole workspace.
+    """
 
     id: str
     holder: Holder
     acquired_at: str
     expires_at: str
     fence: int
+    apps: tuple[str, ...] | None = None
+
+
+Scope: TypeAlias = Collection[str] | None
+"""The providers whose accounts somebody may write; None is all there are."""
+
+
+def within(address: Address, scope: Scope) -> bool:
+    """Tell whether an account is one of these providers'."""
+    return scope is None or split(address)[0] in scope
+
+
+def overlap(one: Scope, other: Scope) -> bool:
+    """Tell whether there may be an account in both."""
+    return one is None or other is None or not set(one).isdisjoint(other)
 
 
 class Reader(Protocol):
@@ -340,15 +358,27 @@ class Reader(Protocol):
         ...
 
     def held(self) -> Lock | None:
-        """Return the lock if somebody holds it now."""
+        """Return the lock if somebody holds it now; of several the oldest."""
         ...
+
+
+def doubts(recorded: Reader, scope: Scope) -> tuple[Intent, ...]:
+    """Return the intents in doubt of these providers' accounts, oldest first.
+
+    What is in doubt of another app may just be under way.
+    """
+    return tuple(intent for intent in recorded.unresolved() if within(intent.address, scope))
 
 
 class Writer(Protocol):
     """The only way to change state; a store hands it out with the lock and fences every write.
 
-    Every method raises `Locked` when the lock was lost, and then has written nothing.
+    Every method raises `Locked` when the lock was lost, and then has written nothing. They raise
+    StateError for an account out of `scope`: what the lock was asked for, whatever more it covers.
     """
+
+    @property
+    def scope(self) -> Scope: ...
 
     def begin(self, run: Run, lineage: str = "") -> None:
         """Record the run that the following writes belong to.
@@ -420,6 +450,10 @@ class Store(Reader, Protocol):
         `apps` are the names of the providers whose accounts are written, None for all there are;
         a store may lock more than these.
         """
+        ...
+
+    def locks(self) -> tuple[Lock, ...]:
+        """Return the locks that somebody holds now, oldest first."""
         ...
 
     def force_unlock(self, id: str, run: Run) -> None:

@@ -23,6 +23,8 @@ class Memory:
     records were read.
     """
 
+    scope = None
+
     def __init__(self, *records, workspace="prod-im", lineage="l-1", serial=7):
         self.workspace, self.lineage, self.serial = workspace, lineage, serial
         self.rows = {}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reconciler.stores.lease import birth
+from reconciler.stores.held import birth
 
 SERVER = Path(__file__).with_name("fork_server.py")
 

@@ -146,6 +146,8 @@ class Keeper:
 class Writes:
     """The writer of one process: nothing is written unless its fence is the newest."""
 
+    scope = None
+
     def __init__(self, keeper, fence):
         self.keeper, self.book, self.fence, self.run = keeper, keeper.book, fence, None
 

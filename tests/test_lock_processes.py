@@ -24,6 +24,7 @@ KEYS = {
     "acquired_at",
     "expires_at",
     "fence",
+    "locks",
 }
 LEASE = 1.0
 """Seconds of a lease that is to end while a process sleeps."""

@@ -52,6 +52,7 @@ def plans(draw):
         planned(desired, store, on_absent=draw(st.sampled_from(["forget", "block"]))),
         allow=draw(st.dictionaries(st.sampled_from(["block", "forget"]), st.integers(0, 9))),
         overrides=tuple(draw(st.lists(st.builds(Override, text, text, text, text), max_size=2))),
+        targets=tuple(draw(st.lists(st.sampled_from(["cn", "cn/u1", "sg"]), max_size=2))),
     )
 
 

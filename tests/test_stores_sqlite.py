@@ -167,7 +167,7 @@ def test_changed_schema_is_refused(opens, filled, place):
     """Tables that are not exactly those of their schema version are refused."""
     with closing(sqlite3.connect(place)) as connection:
         connection.execute("DROP INDEX journal_in_doubt")
-    refused(opens, str(place), "schema version 2")
+    refused(opens, str(place), "schema version 3")
 
 
 def test_other_workspace_is_refused(opens, filled):

@@ -17,7 +17,7 @@ from store_sqlite import Fault, failing, fill
 
 from reconciler.errors import Locked, StateError
 from reconciler.state import Settlement, Status
-from reconciler.stores.lease import birth, gone
+from reconciler.stores.held import birth, gone
 
 pytest_plugins = ["store_sqlite"]
 
@@ -42,11 +42,16 @@ def outcome(opens, content):
 
 
 def test_truncation(opens, filled, place):
-    """A file cut at any multiple of 512 bytes is refused."""
+    """A file cut at any multiple of 512 bytes is refused, but where a page without rows ends it.
+
+    What is cut there are the zeros of that page, and SQLite reads them as such.
+    """
     whole = place.read_bytes()
+    blank = len(whole.rstrip(b"\0"))
+    assert blank > len(whole) - 4096
     for size in range(0, len(whole), 512):
         place.write_bytes(whole[:size])
-        assert outcome(opens, filled), size
+        assert outcome(opens, filled) or size > blank, size
 
 
 @pytest.mark.timeout(600)
@@ -300,8 +305,8 @@ def test_writer_brings_the_schema_up_to_date(opens, filled, place, one_more_step
         writer.save([record(70)], [], "import")
     assert where(70) in dict(store.index())
     store.close()
-    (copy,) = place.parent.glob("state.db.before-v3-*")
-    assert (version(place), version(copy)) == (3, 2)
+    (copy,) = place.parent.glob("state.db.before-v4-*")
+    assert (version(place), version(copy)) == (4, 3)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
@@ -326,7 +331,7 @@ def test_crash_in_a_migration(opens, filled, place, one_more_step):
         store.close()
         if len(done) < at:
             break
-    assert version(place) == 3
+    assert version(place) == 4
     assert at > 20
 
 

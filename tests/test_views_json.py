@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from core_accounts import TOKEN, account, planned, record
 from core_store import Memory
@@ -71,6 +73,10 @@ LOCKED = {
         (Settled("cn/bot", Kind.CREATE, False), {"type": "settled", **ABOUT, "result": "not_done"}),
         (Waiting(LOCK), {"type": "lock_wait", **LOCKED}),
         (
+            Waiting(replace(LOCK, apps=("cn",))),
+            {"type": "lock_wait", **LOCKED, "apps": ["cn"]},
+        ),
+        (
             Noted(warning("w", "careful")),
             {
                 "type": "diagnostic",
@@ -138,11 +144,17 @@ def test_drift_has_the_documented_shape():
 
 
 def test_a_lock_has_the_documented_shape():
-    """Held or not, the keys are the same."""
-    assert json.lock(LOCK) == LOCKED
-    free = json.lock(None)
-    assert free.keys() == LOCKED.keys()
-    assert free["held"] is False
+    """Held or not, the keys are the same; the oldest lock is told first, and all are listed."""
+    assert json.locks([LOCK]) == {**LOCKED, "locks": [{**LOCKED, "apps": None}]}
+    free = json.locks([])
+    assert free.keys() == {*LOCKED, "locks"}
+    assert (free["held"], free["locks"]) == (False, [])
+    one, other = replace(LOCK, apps=("cn",)), replace(LOCK, id="l-2", apps=("eu", "sg"))
+    found = json.locks([one, other])
+    assert (found["id"], [lock["apps"] for lock in found["locks"]]) == (
+        "l-1",
+        [["cn"], ["eu", "sg"]],
+    )
 
 
 def test_history_has_the_documented_shape():

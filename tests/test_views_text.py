@@ -290,10 +290,17 @@ cn/bot  (version 4, 2027-01-15T08:00:00Z, run r-1)
 
     def test_locks_history_and_tables_read_like_this(self):
         """The other results of the command line."""
-        assert text.lock(None) == "The state is not locked."
+        assert text.locks(()) == "The state is not locked."
         assert text.lock(LOCK) == (
             "Locked by ann on host (process 7) for apply since 2027-01-15T08:00:00Z, lease until "
             "2027-01-15T08:01:00Z.\nLock id l-1, fence 3."
+        )
+        one, other = replace(LOCK, apps=("cn", "sg")), replace(LOCK, id="l-2", apps=("eu",))
+        assert text.locks((one, other)) == (
+            "The accounts of cn and sg are locked by ann on host (process 7) for apply since "
+            "2027-01-15T08:00:00Z, lease until 2027-01-15T08:01:00Z.\nLock id l-1, fence 3.\n"
+            "The accounts of eu are locked by ann on host (process 7) for apply since "
+            "2027-01-15T08:00:00Z, lease until 2027-01-15T08:01:00Z.\nLock id l-2, fence 3."
         )
         run = Run("r-1", "apply", "2027-01-15T08:00:00Z", "ann")
         assert text.entry(
@@ -381,7 +388,7 @@ def results(evil):
         ),
     )
     approvals = [Approval(evil, (evil,), ("cn/u",))]
-    lock = Lock(evil, Holder(evil, evil, 1, evil), evil, evil, 1)
+    lock = Lock(evil, Holder(evil, evil, 1, evil), evil, evil, 1, (evil,))
     run = Run("r", "apply", "t", evil)
     yield "\n".join(text.plan(plan, approvals))
     for event in (

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from reconciler.accounts import split
+from reconciler.accounts import named, split
 from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.changes import Override, Plan, calls_vendor
@@ -27,7 +27,7 @@ from reconciler.exits import Exit
 from reconciler.lanes import Effects
 from reconciler.planfile import check
 from reconciler.settle import settle
-from reconciler.state import Run, Writer
+from reconciler.state import Run, Writer, doubts, overlap
 from reconciler.values import to_text
 
 _UNMERGED = (
@@ -75,9 +75,12 @@ def run(arguments: Namespace, console: Console) -> int:
         given = overrides(arguments.override, session)
         patience = seconds(arguments.lock_timeout)
         session.refuse_ephemeral()
-        if patience and (held := session.store.held()):
-            reporter.tell(Waiting(held))
-        with session.lock("apply", patience) as writer:
+        targets = session.targets(arguments.target) if saved is None else saved.targets
+        apps = named(targets) or None
+        for held in session.store.locks() if patience else ():
+            if overlap(held.apps, apps):
+                reporter.tell(Waiting(held))
+        with session.lock("apply", patience, apps=apps) as writer:
             applying = _Applying(session, arguments, console, reporter, writer, allow, given)
             return applying.run(saved)
 
@@ -133,7 +136,7 @@ class _Applying:
             )
         self._judge(planned, told=saved is None)
         if not planned.actions:
-            left = len(self.session.store.unresolved())
+            left = len(doubts(self.session.store, self.writer.scope))
             self._finish(Summary(in_doubt=left), quiet=not (settled or left))
             return Exit.PARTIAL if left else Exit.DONE
         if (
@@ -167,16 +170,16 @@ class _Applying:
 
     def _settle(self) -> bool:
         """Settle what earlier runs left in doubt; tell whether there was anything."""
-        doubts = self.session.store.unresolved()
-        if not doubts:
+        found = doubts(self.session.store, self.writer.scope)
+        if not found:
             return False
-        names = {split(intent.address)[0] for intent in doubts} & self.session.workspace.apps.keys()
+        names = {split(intent.address)[0] for intent in found} & self.session.workspace.apps.keys()
         self.session.same_apps(self.session.store, names)
         self._keep()
         self.writer.begin(self.session.run("settle"))
         fields = (
             (intent.address, [change["path"] for change in intent.action["changes"]])
-            for intent in doubts
+            for intent in found
         )
         links = self.session.links(names, fields=fields, check=self.writer.check)
         for event in settle(self.session.store, self.writer, links, to_text(now())):

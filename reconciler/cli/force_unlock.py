@@ -14,8 +14,8 @@ def run(arguments: Namespace, console: Console) -> int:
     """Break the lock with this exact id."""
     with Session(arguments, console) as session:
         session.refuse_ephemeral()
-        held = session.store.held()
-        if held is not None and held.id == arguments.id and not arguments.auto_approve:
+        held = next((one for one in session.store.locks() if one.id == arguments.id), None)
+        if held is not None and not arguments.auto_approve:
             console.say(text.lock(held))
             if not console.confirm("Break this lock?"):
                 console.print("Nothing was done.")

@@ -64,7 +64,8 @@ def run(arguments: Namespace, console: Console) -> int:
         declared = _declared(session, wanted)
         with closing(_sheet(session, wanted, arguments, console)) as sheet:
             job = _Import(session, wanted, declared, sheet, arguments)
-            with session.lock("import", seconds(arguments.lock_timeout)) as writer:
+            patience = seconds(arguments.lock_timeout)
+            with session.lock("import", patience, apps=wanted.providers) as writer:
                 job.carry(writer)
             return job.end()
 

@@ -1,4 +1,4 @@
-"""lock: who holds the state lock."""
+"""lock: who holds the state lock, or those of some apps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reconciler.views import text
 
 
 def run(arguments: Namespace, console: Console) -> int:
-    """Print the lock."""
+    """Print the locks."""
     with Session(arguments, console) as session:
-        held = session.store.held()
+        found = session.store.locks()
     if arguments.format == "json":
-        console.json(shapes.lock(held))
+        console.json(shapes.locks(found))
     else:
-        console.print(text.lock(held))
+        console.print(text.locks(found))
     return Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from reconciler.accounts import named
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
 from reconciler.cli.targets import check
@@ -17,7 +18,8 @@ def run(arguments: Namespace, console: Console) -> int:
     with Session(arguments, console) as session:
         targets = session.targets(arguments.target)
         check(targets, session.store)
-        with session.lock("refresh", seconds(arguments.lock_timeout)) as writer:
+        patience = seconds(arguments.lock_timeout)
+        with session.lock("refresh", patience, apps=named(targets) or None) as writer:
             links = session.readers(targets)
             # Listed first: what is read is written while the reading goes on.
             records = list(session.recorded(targets))

@@ -292,14 +292,20 @@ class Session:
         return apps
 
     def lock(
-        self, operation: str, patience: float = 0.0, store: Store | None = None
+        self,
+        operation: str,
+        patience: float = 0.0,
+        store: Store | None = None,
+        apps: Collection[str] | None = None,
     ) -> AbstractContextManager[Rewriter]:
         """Return the lock for a command that writes; `patience` is in seconds.
+
+        `apps` are the providers whose accounts it writes, None for all.
 
         Raises StateError where what it writes would be thrown away with the machine.
         """
         self.refuse_ephemeral()
-        return (store or self.store).lock(self.holder(operation), patience)
+        return (store or self.store).lock(self.holder(operation), patience, apps)
 
     def refuse_ephemeral(self) -> None:
         """Raise StateError on a CI runner whose local state would be thrown away with it."""

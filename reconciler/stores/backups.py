@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import re
@@ -54,8 +55,8 @@ def keep(store: Store, folder: Path, at: str, keys: Keys) -> Path | None:
     """Write the state into a new private file and remove the oldest; None if there is one already.
 
     There is one already where nothing was recorded yet, or nothing since the last backup: runs
-    that fail again and again must not push out the backups that matter. `at` is RFC 3339 UTC.
-    Raises StateError, and then leaves no file.
+    that fail again and again must not push out the backups that matter. Of several processes one
+    at a time looks and writes. `at` is RFC 3339 UTC. Raises StateError, and then leaves no file.
     """
     who = store.identity()
     if not who.serial:
@@ -63,22 +64,34 @@ def keep(store: Store, folder: Path, at: str, keys: Keys) -> Path | None:
     stem = f"{_MADE}{who.serial}-{(who.chain or who.lineage)[:8]}-"
     try:
         private_folder(folder)
-        for left in folder.glob(f".{_MADE}*"):
-            left.unlink()
-        if any(path.name.startswith(stem) for path in _made(folder)):
-            return None
-        path = folder / f"{stem}{at.replace(':', '')}"
-        if isinstance(store, SqliteStore):
-            path = _copied(store, path)
-        else:
-            path = path.with_suffix(".json")
-            write_private(path, text(store, keys))
-        _prune(folder)
+        with _alone(folder):
+            for left in folder.glob(f".{_MADE}*"):
+                left.unlink()
+            if any(path.name.startswith(stem) for path in _made(folder)):
+                return None
+            path = folder / f"{stem}{at.replace(':', '')}"
+            if isinstance(store, SqliteStore):
+                path = _copied(store, path)
+            else:
+                path = path.with_suffix(".json")
+                write_private(path, text(store, keys))
+            _prune(folder)
     except OSError as problem:
         raise _failed(folder, problem.strerror or str(problem)) from None
     except (ConfigError, StateError) as problem:
         raise _failed(folder, problem.told) from None
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let other processes that keep backups there wait, as runs of several apps may."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _copied(store: SqliteStore, path: Path) -> Path:

@@ -23,9 +23,9 @@ import httpx
 
 from reconciler import __version__
 from reconciler.errors import ReconcilerError, StateError
+from reconciler.stores.held import Held
 from reconciler.stores.http_lock import OURS, PROBE, lock_holder, lock_info
 from reconciler.stores.http_settings import HttpSettings, trust
-from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import Content, told_digest
 from reconciler.stores.remote_copy import Copy, Found, Moved
 

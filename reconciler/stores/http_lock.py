@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from reconciler import __version__
-from reconciler.stores.lease import Held
+from reconciler.stores.held import Held
 from reconciler.stores.remote_copy import LEASE_SECONDS, MARK, NEVER
 from reconciler.stores.rows import moment
 from reconciler.values import canonical, loads, to_moment

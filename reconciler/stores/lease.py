@@ -1,127 +1,76 @@
-"""The lock: one row with holder, lease and fence, and the heartbeat that prolongs it."""
+"""Lease: the rows of the locks, one of the workspace and one an app, and the heartbeat of a lock.
+
+The workspace's row is always there and counts the fences; an app's is there while it is locked.
+Every transaction that writes begins with the workspace's row, so that all of them take turns.
+"""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
-from reconciler.errors import Locked, ReconcilerError, StateError
-from reconciler.state import Holder, Lock
-from reconciler.stores.rows import Broken, Row, moment, seal, unsealed
+from reconciler.errors import Locked, StateError
+from reconciler.state import Holder, Scope, overlap
+from reconciler.stores.held import Held, birth, lost
+from reconciler.stores.rows import Broken, Row, seal, unsealed
 from reconciler.stores.tables import Place, Tables
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The lock row. An empty id means that nobody holds it. Times are seconds since 1970."""
+class Standing(NamedTuple):
+    """A lock that holds: the newest fence of all, the lock as its rows have it, its last write."""
 
-    id: str = ""
-    name: str = ""
-    host: str = ""
-    pid: int = 0
-    birth: str = ""
-    operation: str = ""
-    acquired: float = 0.0
-    expires: float = 0.0
-    fence: int = 0
-
-    def holds(self, now: float, host: str) -> bool:
-        """Tell whether the holder still counts at `now`, asked on `host`."""
-        return (
-            bool(self.id)
-            and now < self.expires
-            and not (self.host == host and gone(self.pid, self.birth))
-        )
-
-    def row(self) -> Row:
-        """Return the cells of the row with their seal."""
-        cells = astuple(self)
-        return (*cells, seal(*cells))
-
-    def told(self) -> Lock:
-        """Return the lock as others see it."""
-        return Lock(
-            self.id,
-            Holder(self.name, self.host, self.pid, self.operation),
-            moment(self.acquired),
-            moment(self.expires),
-            self.fence,
-        )
-
-
-def breaking(held: Held) -> dict[str, Any]:
-    """Return the action of the line of history that tells that a lock was broken."""
-    lock = held.told()
-    return {
-        "action": "force-unlock",
-        "lock": {
-            "id": lock.id,
-            "holder": held.name,
-            "host": held.host,
-            "pid": held.pid,
-            "operation": held.operation,
-            "acquired_at": lock.acquired_at,
-            "fence": lock.fence,
-        },
-    }
-
-
-def birth(pid: int) -> str:
-    """Return what tells a process from a later one with its number; empty if it is not there.
-
-    Boot, pid namespace and start ticks; empty also where there is no /proc.
-    """
-    try:
-        # The command name stands in parentheses and may hold anything, also parentheses.
-        status = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        if status[0] in (b"Z", b"X"):
-            return ""
-        return f"{_here()}/{int(status[19])}"
-    except (OSError, IndexError, ValueError):
-        return ""
-
-
-def _here() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
-
-
-def gone(pid: int, born: str) -> bool:
-    """Tell whether the process has surely ended: false where that cannot be seen from here.
-
-    Containers may share a host name, so pids are compared only within one boot and namespace.
-    """
-    try:
-        here = _here()
-    except OSError:
-        return False
-    return born.startswith(f"{here}/") and birth(pid) != born
+    fence: int
+    held: Held
+    wrote: bytes
 
 
 def read_lock(tables: Tables) -> Held:
-    """Return the lock row. Raises Broken where it is missing or does not match its seal."""
+    """Return the workspace's row. Raises Broken where it is missing or does not match its seal."""
     row = tables.lock()
     if row is None:
         raise Broken("the row of the lock is missing")
     return Held(*unsealed(row, "the row of the lock"))
 
 
-def take(tables: Tables, holder: Holder, lease: float, id: str) -> Held | None:
-    """Take the lock for `lease` seconds, under the next fence; None if somebody holds it.
+def read_locks(tables: Tables) -> tuple[Held, ...]:
+    """Return every lock, also one that counts no more, oldest first. Raises Broken."""
+    whole = read_lock(tables)
+    found = {whole.id: whole} if whole.id else {}
+    for app, held, _ in _app_rows(tables):
+        before = found[held.id].apps or () if held.id in found else ()
+        found[held.id] = replace(held, apps=(*before, app))
+    return tuple(sorted(found.values(), key=lambda held: held.fence))
+
+
+def _app_rows(tables: Tables) -> Iterator[tuple[str, Held, bytes]]:
+    """Yield each app that is locked, by name, its row, and the seal of the last meta row of it."""
+    for row in tables.app_locks():
+        app, *cells, wrote = unsealed(row, f"the row of the lock of {row[0]}")
+        yield app, Held(*cells), wrote
+
+
+def take(
+    tables: Tables, holder: Holder, lease: float, id: str, apps: tuple[str, ...] | None = None
+) -> Held:
+    """Return the lock, taken for `lease` seconds under the next fence, or one that is in its way.
 
     `id` is a new one for every acquisition: who asks again with it may have the lock already.
+    Locks that count no more are taken away.
     """
     with tables.transaction():
-        held, now = read_lock(tables), tables.now()
-        if held.id == id:
-            return held
-        if held.holds(now, holder.host):
-            return None
+        fence, now = read_lock(tables).fence, tables.now()
+        lapsed: list[Held] = []
+        for held in read_locks(tables):
+            if held.id == id:
+                return held
+            if not held.holds(now, holder.host):
+                lapsed.append(held)
+            elif overlap(held.apps, apps):
+                return held
         mine = Held(
             id,
             holder.name,
@@ -131,41 +80,37 @@ def take(tables: Tables, holder: Holder, lease: float, id: str) -> Held | None:
             holder.operation,
             float(now),
             float(now + lease),
-            held.fence + 1,
+            fence + 1,
+            apps,
         )
-        tables.put_lock(mine.row())
+        for held in lapsed:
+            give_up(tables, held)
+        if apps is not None:
+            count(tables, mine.fence)
+        put(tables, mine)
         return mine
 
 
-def clear(tables: Tables, held: Held) -> None:
-    """Give up the lock, inside a transaction; the next holder gets a new fence."""
-    tables.put_lock(Held(fence=held.fence).row())
+def put(tables: Tables, held: Held, wrote: bytes = b"") -> None:
+    """Write the rows of a lock, inside a transaction."""
+    if held.apps is None:
+        tables.put_lock(held.row())
+        return
+    rows: list[Row] = [(app, *held.cells(), wrote) for app in held.apps]
+    tables.put_app_locks([(*cells, seal(*cells)) for cells in rows])
 
 
-def locked(held: Held) -> ReconcilerError:
-    """Return the error for whoever wants the lock that this holder has."""
-    lock = held.told()
-    return Locked.of(
-        "state-locked",
-        f"the state is locked by {held.name} on {held.host} (pid {held.pid}) for {held.operation}",
-        detail=f"Lock {lock.id}, acquired_at {lock.acquired_at}, expires_at {lock.expires_at},"
-        f" fence {lock.fence}.",
-        hint=f"Wait with --lock-timeout; or, sure that this run has ended, run `reconciler"
-        f" force-unlock {lock.id}`.",
-    )
+def count(tables: Tables, fence: int) -> None:
+    """Free the workspace's row, inside a transaction; the next lock has a fence above this one."""
+    tables.put_lock(Held(fence=fence).row())
 
 
-def lost(held: Held) -> ReconcilerError:
-    """Return the error for a holder that lost the lock."""
-    lock = held.told()
-    return Locked.of(
-        "state-lock-lost",
-        f"this run has lost the state lock {lock.id} and must not write",
-        detail=f"Held by {held.name} on {held.host} (pid {held.pid}) for {held.operation},"
-        f" acquired_at {lock.acquired_at}, fence {lock.fence}; its lease ended or it was"
-        f" broken.",
-        hint="Run again: what is in doubt is settled first.",
-    )
+def give_up(tables: Tables, held: Held) -> None:
+    """Take a lock's rows away, inside a transaction; the next lock gets a new fence."""
+    if held.apps is None:
+        count(tables, held.fence)
+    else:
+        tables.drop_app_locks(held.id)
 
 
 class Lease:
@@ -184,9 +129,9 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True)
 
     @property
-    def id(self) -> str:
-        """The id of the lock."""
-        return self._held.id
+    def scope(self) -> Scope:
+        """The providers whose accounts are locked."""
+        return self._held.apps
 
     @property
     def fence(self) -> int:
@@ -214,21 +159,41 @@ class Lease:
         spare = self._seconds / 6
         return time.monotonic() < self._until and self._place.clock() < self._held.expires - spare
 
-    def demand(self, tables: Tables) -> None:
-        """Raise Locked unless the row says that this lease holds; call it inside a transaction."""
-        found, mine = read_lock(tables), self._held
-        if (found.id, found.fence) != (mine.id, mine.fence) or found.expires <= tables.now():
+    def found(self, tables: Tables) -> Standing | None:
+        """Return the lock where its rows are still there, whether or not its lease has ended."""
+        mine, whole = self._held, read_lock(tables)
+        if mine.apps is None:
+            rows = [("", whole, b"")]
+        else:
+            # An older version knows only the workspace's row, and may have taken it meanwhile.
+            rows = [] if whole.id else list(_app_rows(tables))
+        own = [row for row in rows if (row[1].id, row[1].fence) == (mine.id, mine.fence)]
+        if len(own) != (1 if mine.apps is None else len(mine.apps)):
+            return None
+        _, held, wrote = own[0]
+        return Standing(whole.fence, replace(held, apps=mine.apps), wrote)
+
+    def demand(self, tables: Tables) -> Standing:
+        """Return the lock; raise Locked unless its lease holds. Call it inside a transaction."""
+        found = self.found(tables)
+        if found is None or found.held.expires <= tables.now():
             self._lost = True
-        if self._lost:
-            raise lost(mine)
+        if found is None or self._lost:
+            raise lost(self._held)
+        return found
+
+    def note(self, tables: Tables, found: Standing, wrote: bytes) -> None:
+        """Write down which meta row this lock wrote last, where others may write after it."""
+        if found.held.apps is not None:
+            put(tables, found.held, wrote)
 
     def renew(self, tables: Tables) -> None:
         """Prolong the lease. Raises Locked if it has ended or the fence has moved."""
         started = time.monotonic()
         with tables.transaction():
-            self.demand(tables)
-            renewed = replace(self._held, expires=float(tables.now() + self._seconds))
-            tables.put_lock(renewed.row())
+            found = self.demand(tables)
+            renewed = replace(found.held, expires=float(tables.now() + self._seconds))
+            put(tables, renewed, found.wrote)
         self._held, self._until = renewed, started + self._seconds * 5 / 6
 
     def _beat(self) -> None:

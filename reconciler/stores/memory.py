@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.accounts import Address
-from reconciler.state import Entry, Identity, Intent, Lock, Record, Run, Settlement
+from reconciler.state import Entry, Identity, Intent, Lock, Record, Run, Scope, Settlement
 from reconciler.stores.remote_content import Change, Content
 from reconciler.stores.remote_writes import Pen, begun, bound, intended, saved, settled
 from reconciler.stores.rows import moment
@@ -52,6 +52,11 @@ class MemoryState:
 
     def held(self) -> Lock | None:
         """Return nothing: there is no lock."""
+        return None
+
+    @property
+    def scope(self) -> Scope:
+        """Nobody else writes, so it may write all there is."""
         return None
 
     def begin(self, run: Run, lineage: str = "") -> None:

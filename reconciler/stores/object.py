@@ -13,13 +13,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ConfigError, StateError
-from reconciler.stores.lease import Held
+from reconciler.stores.held import Held
 from reconciler.stores.remote_content import Content, corrupt
 from reconciler.stores.remote_copy import Copy, Found, Moved
 from reconciler.values import canonical, loads
@@ -228,7 +228,7 @@ class ObjectRemote:
 
     def _replaced(self, held: Held, tag: str) -> bool:
         """Replace the lock; tell whether it is this one now."""
-        data = canonical({**asdict(held), _REVISION: self._newest})
+        data = canonical({**held.shape(), _REVISION: self._newest})
         try:
             self._objects.put(_LOCK, data, tag)
         except Changed:

@@ -16,8 +16,8 @@ from psycopg import conninfo, errors, pq
 
 from reconciler.errors import ConfigError, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder
+from reconciler.stores.held import Held
 from reconciler.stores.high_water import Mark, beside, read_mark
-from reconciler.stores.lease import Held
 from reconciler.stores.postgres_tables import Connection, PostgresTables, talking
 from reconciler.stores.rows import Broken, Meta
 from reconciler.stores.tables import Check, Lost

@@ -29,6 +29,8 @@ _READ_META: Final = _META.replace(
 
 _NAMED: Final = f"SELECT {_READ_META} FROM meta WHERE workspace = %s"
 _LOCK: Final = "id, name, host, pid, birth, operation, acquired, expires, fence, seal"
+_APP_LOCK: Final = "id, name, host, pid, birth, operation, acquired, expires, fence, wrote, seal"
+_ANEW: Final = ", ".join(f"{name} = excluded.{name}" for name in _APP_LOCK.split(", "))
 _ACCOUNT: Final = (
     "address, look_digest, document, banned, version, observed, token_key, waiting, updated_at,"
     " run, seal"
@@ -81,6 +83,7 @@ class PostgresTables:
         self._clock = clock
         self._names = count(1)
         self._streams = 0
+        self._locks_apps = False
         self._left = False
         self._moment: Row | None = None
         self._held: Row | None = None
@@ -214,6 +217,29 @@ class PostgresTables:
             *row,
             self._workspace,
         )
+
+    def app_locks(self) -> Sequence[Row]:
+        if not self._locks_apps:
+            self._locks_apps = self._one("SELECT to_regclass('app_lock') IS NOT NULL") == (True,)
+        if not self._locks_apps:
+            return ()
+        return self._all(
+            f"SELECT app, {_APP_LOCK} FROM app_lock WHERE workspace = %s ORDER BY app",
+            self._workspace,
+        )
+
+    def put_app_locks(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._execute(
+                f"INSERT INTO app_lock (workspace, app, {_APP_LOCK})"
+                " VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)"
+                f" ON CONFLICT (workspace, app) DO UPDATE SET {_ANEW}",
+                self._workspace,
+                *row,
+            )
+
+    def drop_app_locks(self, id: str) -> None:
+        self._execute("DELETE FROM app_lock WHERE workspace = %s AND id = %s", self._workspace, id)
 
     def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:
         return self._stream(

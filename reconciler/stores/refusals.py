@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.accounts import Address
 from reconciler.errors import ReconcilerError, StateError
+from reconciler.state import Scope
 
 
 def no_run() -> ReconcilerError:
@@ -36,6 +37,28 @@ def in_doubt(address: Address) -> ReconcilerError:
 def not_locked(name: str) -> ReconcilerError:
     """Return the error for breaking a lock that nobody holds."""
     return StateError.of("state-not-locked", f"{name}: nobody holds the state lock")
+
+
+def demand_within(scope: Scope, apps: Iterable[str]) -> None:
+    """Raise StateError if one of these providers is not among those that a writer may write."""
+    if scope is None:
+        return
+    if outside := sorted(set(apps).difference(scope)):
+        raise StateError.of(
+            "state-out-of-scope",
+            f"this run has locked the accounts of {' and '.join(sorted(scope))}, and must not"
+            f" write those of {outside[0]}",
+        )
+
+
+def demand_whole(scope: Scope) -> None:
+    """Raise StateError if a writer has locked less than the whole workspace."""
+    if scope is not None:
+        raise StateError.of(
+            "state-out-of-scope",
+            f"this run has locked the accounts of {' and '.join(sorted(scope))}; what it is to"
+            " write needs the lock of the whole workspace",
+        )
 
 
 def demand_same_apps(recorded: Mapping[str, str], apps: Mapping[str, str]) -> None:

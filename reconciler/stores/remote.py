@@ -23,9 +23,9 @@ from reconciler.errors import ConfigError, Locked, ReconcilerError, StateError
 from reconciler.files import OWN, private_folder, write_private
 from reconciler.state import Entry, Holder, Identity, Intent, Lock, Record, Rewriter, Run
 from reconciler.stores.envelope import SNAPSHOT, closed
+from reconciler.stores.held import Held, birth, locked
 from reconciler.stores.high_water import Mark, beside, read_mark, write_mark
 from reconciler.stores.keys import NO_KEYS, Keys
-from reconciler.stores.lease import Held, birth, locked
 from reconciler.stores.refusals import not_locked
 from reconciler.stores.remote_content import Content
 from reconciler.stores.remote_copy import (
@@ -115,20 +115,23 @@ class RemoteStore:
         held = self._latest(held)
         return held.told() if held.holds(self._remote.now(), socket.gethostname()) else None
 
+    def locks(self) -> tuple[Lock, ...]:
+        """Return the lock if somebody holds it now; there is but one."""
+        held = self.held()
+        return () if held is None else (held,)
+
     def refresh(self) -> None:
         """Let the next read see the state as it is then."""
         self._copy = None
 
     @contextmanager
     def lock(
-        self,
-        holder: Holder,
-        timeout: float = 0.0,
-        apps: Collection[str] | None = None,  # noqa: ARG002
+        self, holder: Holder, timeout: float = 0.0, apps: Collection[str] | None = None
     ) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
 
-        It is the whole workspace's whatever `apps` says, as the document is kept as a whole.
+        It is the whole workspace's whatever `apps` says, as the document is kept as a whole; but
+        the writer is theirs.
         """
         held, taken_over = self._take(holder, timeout)
         try:
@@ -141,7 +144,9 @@ class RemoteStore:
             with suppress(StateError):
                 self._remote.free(held, held.fence)
             raise
-        writer = RemoteWriter(self._remote, copy, held, self._lease, self._hold, self._save_aside)
+        writer = RemoteWriter(
+            self._remote, copy, held, self._lease, self._hold, self._save_aside, apps
+        )
         try:
             if taken_over:
                 writer.claim()

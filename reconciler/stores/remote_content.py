@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reconciler.accounts import Address
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.state import Entry, Identity, Intent, Record, Run, Status
-from reconciler.stores.lease import Held
+from reconciler.stores.held import Held
 from reconciler.values import canonical, loads
 
 VERSION: Final = 1
@@ -156,7 +156,7 @@ def to_record(row: bytes) -> Record:
 def _lock_shape(held: Held) -> dict[str, Any]:
     """Return a lock with its times in milliseconds: a whole number is written in one way only."""
     times = {"acquired": round(held.acquired * 1000), "expires": round(held.expires * 1000)}
-    return {**asdict(held), **times}
+    return {**held.shape(), **times}
 
 
 def _lock(shape: Mapping[str, Any]) -> Held:

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from reconciler.errors import StateError
 from reconciler.stores import envelope
+from reconciler.stores.held import Held
 from reconciler.stores.keys import NO_KEYS, Keys
-from reconciler.stores.lease import Held
 from reconciler.stores.remote_content import (
     Change,
     Content,

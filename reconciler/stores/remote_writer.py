@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from reconciler.accounts import Address
+from reconciler.accounts import Address, split
 from reconciler.errors import Locked, StateError
-from reconciler.state import Intent, Record, Run, Settlement
-from reconciler.stores.lease import Held, lost
-from reconciler.stores.refusals import no_run
+from reconciler.state import Intent, Record, Run, Scope, Settlement
+from reconciler.stores.held import Held, lost
+from reconciler.stores.refusals import demand_whole, demand_within, no_run
 from reconciler.stores.remote_content import Change, Content
 from reconciler.stores.remote_copy import Copy, Moved, Remote, commit, demand_no_steps, fold
 from reconciler.stores.remote_writes import (
@@ -37,7 +38,7 @@ class RemoteWriter:
     `hold` is told each new copy, `save_aside` makes the emergency file of a content that could
     not be saved and returns the error that names it. Heartbeats come four times a lease; a lease
     in the document is renewed by whatever is written, and by a write of its own only after half
-    of it has passed in silence.
+    of it has passed in silence. `scope` are the providers whose accounts it may write.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class RemoteWriter:
         seconds: float,
         hold: Callable[[Copy], None],
         save_aside: Callable[[Content, str, StateError], StateError],
+        scope: Scope = None,
     ) -> None:
+        self.scope = scope
         self._remote, self._copy, self._held, self._seconds = remote, copy, held, seconds
         self._hold, self._save_aside = hold, save_aside
         self._mutex = threading.Lock()
@@ -80,6 +83,7 @@ class RemoteWriter:
 
     def bind(self, apps: Mapping[str, str]) -> None:
         """Record which vendor app each provider speaks to. Raises StateError for another app."""
+        demand_within(self.scope, apps)
         self._write(lambda content: bound(content, apps), self._run)
 
     def intend(self, intents: Sequence[Intent]) -> None:
@@ -105,6 +109,7 @@ class RemoteWriter:
         hide: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     ) -> int:
         """Rewrite record and journal of an account, and the whole document, so no step is left."""
+        demand_whole(self.scope)
         count = 0
 
         def make(content: Content) -> Change:
@@ -118,6 +123,7 @@ class RemoteWriter:
 
     def rekey(self) -> None:
         """Write the whole document as the keys say, and leave no step of before."""
+        demand_whole(self.scope)
         key = self._copy.keys.first
         self._write(lambda content: rekeyed(content, key, self._pen()), self._run)
         self._demand_no_steps()
@@ -160,6 +166,10 @@ class RemoteWriter:
                 raise self._failed
             fresh = self._fresh()
             change = make(self._copy.content)
+            if self.scope is not None and change is not None:
+                lines = (json.loads(line)["address"] for line in change.journal.values())
+                touched = (*change.accounts, *lines)
+                demand_within(self.scope, (split(where)[0] for where in touched))
             try:
                 # Where the lease stands in the document, what is written prolongs it.
                 if not fresh and (self._remote.leases is not None or change is None):

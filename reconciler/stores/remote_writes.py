@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.accounts import Address
 from reconciler.errors import StateError
 from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
-from reconciler.stores.lease import Held, breaking
+from reconciler.stores.held import Held, breaking
 from reconciler.stores.refusals import demand_same_apps, in_doubt, no_intent, run_twice
 from reconciler.stores.remote_content import Change, Content, shape_of
 from reconciler.stores.rows import MESSAGE_LIMIT

@@ -15,8 +15,9 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.files import private_folder
+from reconciler.stores.held import Held
 from reconciler.stores.high_water import Mark, beside, read_mark, sync_folder
-from reconciler.stores.lease import Held, clear, read_lock
+from reconciler.stores.lease import give_up, read_locks
 from reconciler.stores.rows import Broken, Meta
 from reconciler.stores.sqlite_migrate import (
     APPLICATION_ID,
@@ -38,7 +39,7 @@ _SETTINGS: Final = (
     "PRAGMA synchronous = FULL",
 )
 # A reader leaves out the journal: it only grows, and what is read of it carries seals and sums.
-_CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs")
+_CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs", "app_lock")
 _NETWORK: Final = frozenset(
     (
         "nfs",
@@ -337,9 +338,11 @@ class SqliteFile:
                 f" reconciler; this one knows {len(self.steps)}",
                 "Upgrade reconciler.",
             )
-        if version < 1 or schema(connection) != _fresh(self.steps[:version]):
+        tables = schema(connection)
+        if version < 1 or tables != _fresh(self.steps[:version]):
             raise Broken(f"its tables are not those of schema version {version}")
-        for table in ("",) if write else _CHECKED:
+        known = {"sqlite_schema", *(name for _, name, *_ in tables)}
+        for table in ("",) if write else (one for one in _CHECKED if one in known):
             check = f"PRAGMA quick_check({table})" if table else "PRAGMA quick_check"
             (finding,) = connection.execute(check).fetchone()
             if finding != "ok":
@@ -432,9 +435,8 @@ class SqliteFile:
                     connection.backup(copy)
                     tables = SqliteTables(copy, self.clock)
                     with tables.transaction():
-                        clear(
-                            tables, read_lock(tables)
-                        )  # who holds the state does not hold its copy
+                        for held in read_locks(tables):
+                            give_up(tables, held)  # who holds the state does not hold its copy
                 sync(target)
             except BaseException:
                 with suppress(OSError):

@@ -36,6 +36,7 @@ class SqliteTables:
         self.now = clock
         self._copied = copied
         self._same = same
+        self._locks_apps = False
 
     def demand_same(self) -> None:
         if not self._same():
@@ -85,6 +86,22 @@ class SqliteTables:
 
     def put_lock(self, row: Row) -> None:
         self._connection.execute("INSERT OR REPLACE INTO lock VALUES (1,?,?,?,?,?,?,?,?,?,?)", row)
+
+    def app_locks(self) -> Sequence[Row]:
+        if not self._locks_apps:
+            known = "SELECT 1 FROM sqlite_schema WHERE name = 'app_lock'"
+            self._locks_apps = self._connection.execute(known).fetchone() is not None
+        if not self._locks_apps:
+            return ()
+        return self._connection.execute("SELECT * FROM app_lock ORDER BY app").fetchall()
+
+    def put_app_locks(self, rows: Sequence[Row]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO app_lock VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows
+        )
+
+    def drop_app_locks(self, id: str) -> None:
+        self._connection.execute("DELETE FROM app_lock WHERE id = ?", (id,))
 
     def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:
         rows = self._connection.execute(

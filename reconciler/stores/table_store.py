@@ -26,9 +26,10 @@ from reconciler.state import (
 )
 from reconciler.stores.chain import verify, walk
 from reconciler.stores.cipher import Cipher, Forged
+from reconciler.stores.held import Held, breaking, locked
 from reconciler.stores.high_water import Mark
 from reconciler.stores.keys import NO_KEYS, Keys
-from reconciler.stores.lease import Held, Lease, breaking, clear, locked, read_lock, take
+from reconciler.stores.lease import Lease, count, give_up, read_lock, read_locks, take
 from reconciler.stores.refusals import not_locked
 from reconciler.stores.rows import (
     JOURNAL,
@@ -163,13 +164,18 @@ class TableStore:
                 demand_sum(found, reading.meta.doubt + reading.meta.told, "the journal")
 
     def held(self) -> Lock | None:
-        """Return the lock if somebody holds it now; a holder known to have ended does not."""
+        """Return the lock if somebody holds it now; of several the oldest."""
+        return next(iter(self.locks()), None)
+
+    def locks(self) -> tuple[Lock, ...]:
+        """Return the locks that somebody holds now, oldest first; who has ended holds none."""
         with self._place.told():
             if (tables := self._place.open()) is None:
-                return None
+                return ()
             with closing(tables):
-                held, now = read_lock(tables), tables.now()
-        return held.told() if held.holds(now, socket.gethostname()) else None
+                found, now = read_locks(tables), tables.now()
+        here = socket.gethostname()
+        return tuple(held.told() for held in found if held.holds(now, here))
 
     def refresh(self) -> None:
         """Let the next read see the state as it is then."""
@@ -180,19 +186,18 @@ class TableStore:
 
     @contextmanager
     def lock(
-        self,
-        holder: Holder,
-        timeout: float = 0.0,
-        apps: Collection[str] | None = None,  # noqa: ARG002
+        self, holder: Holder, timeout: float = 0.0, apps: Collection[str] | None = None
     ) -> Iterator[Rewriter]:
         """Take the lock or raise `Locked` naming its holder, after waiting `timeout` seconds.
 
+        The lock of some apps and that of others are held side by side; that of the whole workspace
+        is held alone. Several apps are locked all or none.
         Makes the tables if there are none yet, and brings them up to date. On leaving, the
         high-water mark is kept and the lock given up.
         """
         tables = self._writable()
         try:
-            held = self._take(tables, holder, timeout)
+            held = self._take(tables, holder, timeout, apps)
             self.refresh()
             lease = Lease(held, self._lease, self._place)
             writer = TableWriter(self._place, tables, lease, self.refresh, self._keys)
@@ -218,15 +223,16 @@ class TableStore:
         Raises `Locked` naming the holder if the lock has another id, StateError if there is none.
         """
         with self._place.told():
-            if (found := self._place.open()) is None:
+            if (there := self._place.open()) is None:
                 raise not_locked(self._place.name)
-            found.close()
+            there.close()
             with closing(self._writable()) as tables, tables.transaction():
-                held = read_lock(tables)
-                if not held.id:
+                found = read_locks(tables)
+                if not found:
                     raise not_locked(self._place.name)
-                if held.id != id:
-                    raise locked(held)
+                held = next((one for one in found if one.id == id), None)
+                if held is None:
+                    raise locked(found[0])
                 self._note_broken(tables, held, run)
         self.refresh()
 
@@ -274,18 +280,25 @@ class TableStore:
         row = told_row(seq, run.id, held.fence, "", canonical(breaking(held)), at, cipher)
         tables.add_journal([row])
         after = replace(meta, told=meta.told + number(row[-1]))
-        change_meta(tables, meta, after, cipher, held.fence)
-        clear(tables, replace(held, fence=held.fence + 1))
+        fence = read_lock(tables).fence
+        change_meta(tables, meta, after, cipher, fence)
+        give_up(tables, held)
+        count(tables, fence + 1)
 
-    def _take(self, tables: Tables, holder: Holder, timeout: float) -> Held:
+    def _take(
+        self, tables: Tables, holder: Holder, timeout: float, apps: Collection[str] | None
+    ) -> Held:
         waited, id = 0.0, str(uuid.uuid4())
+        wanted = None if apps is None else tuple(sorted(set(apps)))
+        if wanted == ():
+            raise ValueError("a lock on no app locks nothing")
         while True:
             with self._place.told():
-                if held := steady(tables, lambda: take(tables, holder, self._lease, id)):
-                    return held
-                other = steady(tables, lambda: read_lock(tables))
+                held = steady(tables, lambda: take(tables, holder, self._lease, id, wanted))
+            if held.id == id:
+                return held
             if waited >= timeout:
-                raise locked(other)
+                raise locked(held)
             pause = min(_POLL_SECONDS, timeout - waited)
             self._sleep(pause)
             waited += pause

@@ -8,15 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
-from reconciler.accounts import Address
-from reconciler.state import IN_DOUBT, Intent, Record, Run, Settlement, Status
+from reconciler.accounts import Address, split
+from reconciler.state import IN_DOUBT, Intent, Record, Run, Scope, Settlement, Status
 from reconciler.stores.chain import Hide, rewrite
 from reconciler.stores.cipher import CLEAR, Cipher
 from reconciler.stores.high_water import read_mark, write_mark
 from reconciler.stores.keys import Keys
-from reconciler.stores.lease import Lease, clear, read_lock
+from reconciler.stores.lease import Lease, give_up
 from reconciler.stores.reencrypt import reencrypt
-from reconciler.stores.refusals import demand_same_apps, no_intent, no_run, run_twice
+from reconciler.stores.refusals import (
+    demand_same_apps,
+    demand_whole,
+    demand_within,
+    no_intent,
+    no_run,
+    run_twice,
+)
 from reconciler.stores.rows import (
     ACCOUNT,
     JOURNAL,
@@ -67,6 +74,11 @@ class TableWriter:
         self._mutex = threading.Lock()
         self._run = ""
 
+    @property
+    def scope(self) -> Scope:
+        """The providers whose accounts it may write; None is all there are."""
+        return self._lease.scope
+
     def check(self) -> None:
         """Raise `Locked` if the lock is lost; the store is asked where the heartbeat is late."""
         if not self._lease.check():
@@ -91,6 +103,7 @@ class TableWriter:
 
         Raises StateError, and writes nothing, if a provider is recorded with another app.
         """
+        demand_within(self.scope, apps)
 
         def change(meta: Meta, _: str) -> Meta:
             demand_same_apps(meta.apps, apps)
@@ -100,6 +113,7 @@ class TableWriter:
 
     def intend(self, intents: Sequence[Intent]) -> None:
         """Make the intents durable: they survive a power loss when this returns."""
+        demand_within(self.scope, (split(intent.address)[0] for intent in intents))
 
         def change(meta: Meta, at: str) -> Meta:
             rows = [
@@ -133,6 +147,8 @@ class TableWriter:
                     pending[settlement.record.address] = settlement.record
                 if settlement.forget is not None:
                     pending[settlement.forget] = None
+            demand_within(self.scope, (split(where)[0] for where in pending))
+            demand_within(self.scope, (split(row[4])[0] for row in rows.values()))
             self._tables.change_journal(rows.values())
             return self._put(replace(meta, doubt=doubt, told=done), pending, at)[0]
 
@@ -145,6 +161,7 @@ class TableWriter:
         """
         pending: dict[Address, Record | None] = dict.fromkeys(forget)
         pending.update((record.address, record) for record in records)
+        demand_within(self.scope, (split(where)[0] for where in pending))
 
         def change(meta: Meta, at: str) -> Meta:
             meta, changed = self._put(meta, pending, at)
@@ -163,6 +180,7 @@ class TableWriter:
 
         Raises StateError while an action is in doubt, and where it is still being read.
         """
+        demand_whole(self.scope)
         lines = 0
 
         def change(meta: Meta, at: str) -> Meta:
@@ -179,6 +197,7 @@ class TableWriter:
 
     def rekey(self) -> None:
         """Write every row anew as the keys say, in one transaction, and leave no old one behind."""
+        demand_whole(self.scope)
 
         def change(meta: Meta, at: str) -> Meta:
             before, after = self._cipher, self._keys.writing(meta.workspace, meta.lineage)
@@ -207,14 +226,13 @@ class TableWriter:
         """Keep the mark and clear the lock; return why the mark could not be kept."""
         failed: OSError | None = None
         with self._tables.transaction():
-            held = read_lock(self._tables)
-            if (held.id, held.fence) == (self._lease.id, self._lease.fence):
+            if (found := self._lease.found(self._tables)) is not None:
                 # While nobody else can write, so that the mark never goes back.
                 try:
                     self._keep_mark()
                 except OSError as error:
                     failed = error
-                clear(self._tables, held)
+                give_up(self._tables, found.held)
         return failed
 
     def _keep_mark(self) -> None:
@@ -222,6 +240,17 @@ class TableWriter:
         # A run that was killed before it could keep its mark left this to the next.
         if meta.lineage and mark_of(meta) != read_mark(self._place.beside):
             write_mark(self._place.beside, mark_of(meta))
+
+    def _keep_first_mark(self) -> None:
+        with self._tables.transaction():
+            self._keep_mark()
+
+    def _took_effect(self, hoped: Row) -> bool:
+        """Tell whether a commit whose answer was lost made this meta row; others wrote after it."""
+        if self._tables.meta() == hoped:
+            return True
+        found = self._lease.found(self._tables)
+        return found is not None and found.wrote == hoped[-2]
 
     def _write(self, run: str, change: Change, lineage: str = "") -> None:
         """Make a change under the fence: `change` is given the meta row and returns the next one.
@@ -237,10 +266,10 @@ class TableWriter:
         def step() -> None:
             nonlocal first, hoped
             with self._tables.transaction():
-                if hoped and self._tables.meta() == hoped:
-                    return  # The commit whose answer was lost has taken effect.
+                if hoped and self._took_effect(hoped):
+                    return
                 before, self._cipher = open_meta(self._place, self._tables, self._keys)
-                self._lease.demand(self._tables)
+                mine = self._lease.demand(self._tables)
                 first = not before.lineage
                 meta = before
                 if first:
@@ -248,8 +277,10 @@ class TableWriter:
                     tip = digest(lineage.encode())
                     meta = replace(meta, lineage=lineage, tip=tip, key=self._cipher.id)
                 meta = change(meta, moment(self._tables.now()))
-                change_meta(self._tables, before, meta, self._cipher, self._lease.fence)
+                change_meta(self._tables, before, meta, self._cipher, mine.fence)
                 hoped = meta.row(self._cipher) if meta != before else None
+                if hoped:
+                    self._lease.note(self._tables, mine, hoped[-2])
 
         with self._mutex, self._place.told():
             self._tables.demand_same()
@@ -257,7 +288,7 @@ class TableWriter:
             steady(self._tables, step)
             self._moved()
             if first:
-                steady(self._tables, self._keep_mark)
+                steady(self._tables, self._keep_first_mark)
 
     def _intent_row(self, seq: int, intent: Intent, at: str) -> Row:
         cells = (

@@ -70,11 +70,26 @@ class Tables(Protocol):
         ...
 
     def lock(self) -> Row | None:
-        """Return the row of the lock."""
+        """Return the row of the whole workspace's lock."""
         ...
 
     def put_lock(self, row: Row) -> None:
         """Replace the row of the lock."""
+        ...
+
+    def app_locks(self) -> Sequence[Row]:
+        """Return the rows of the apps that are locked, by app; none before there was such a table.
+
+        The first cell names the app.
+        """
+        ...
+
+    def put_app_locks(self, rows: Sequence[Row]) -> None:
+        """Add or replace rows of apps."""
+        ...
+
+    def drop_app_locks(self, id: str) -> None:
+        """Drop the rows of the lock with this id."""
         ...
 
     def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:

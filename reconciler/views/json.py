@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 from reconciler.diagnostics import Source, warning
@@ -93,7 +94,8 @@ def event(happened: Event) -> dict[str, Any]:
                 "result": "confirmed" if held else "not_done",
             }
         case Waiting(held):
-            return {"type": "lock_wait", **lock(held)}
+            apps = {} if held.apps is None else {"apps": list(held.apps)}
+            return {"type": "lock_wait", **lock(held), **apps}
         case Noted(diagnostic):
             return {"type": "diagnostic", "diagnostic": diagnostic.to_json()}
         case Split():
@@ -158,8 +160,17 @@ def drift(found: Drift, beat: Heartbeat | None = None) -> dict[str, Any]:
     }
 
 
+def locks(found: Sequence[Lock]) -> dict[str, Any]:
+    """Return the shape of `lock status --json`: the oldest lock, and a list of all.
+
+    `apps` is null for the lock of the whole workspace.
+    """
+    listed = [{**lock(one), "apps": one.apps and list(one.apps)} for one in found]
+    return {**lock(next(iter(found), None)), "locks": listed}
+
+
 def lock(held: Lock | None) -> dict[str, Any]:
-    """Return the shape of `lock status --json`."""
+    """Return the shape of one lock, or of none."""
     if held is None:
         return {
             "held": False,

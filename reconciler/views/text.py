@@ -249,13 +249,18 @@ def entry(one: Entry) -> str:
     )
 
 
-def lock(held: Lock | None) -> str:
-    """Return the lock as `lock status` says it."""
-    if held is None:
-        return "The state is not locked."
+def locks(found: Iterable[Lock]) -> str:
+    """Return the locks as `lock status` says them."""
+    return "\n".join(map(lock, found)) or "The state is not locked."
+
+
+def lock(held: Lock) -> str:
+    """Return what is to be told of one lock."""
     who = held.holder
+    apps = " and ".join(map(visible, held.apps or ()))
+    what = f"The accounts of {apps} are locked" if apps else "Locked"
     return (
-        f"Locked by {visible(who.name)} on {visible(who.host)} (process {who.pid}) for "
+        f"{what} by {visible(who.name)} on {visible(who.host)} (process {who.pid}) for "
         f"{visible(who.operation)} since {visible(held.acquired_at)}, "
         f"lease until {visible(held.expires_at)}.\n"
         f"Lock id {visible(held.id)}, fence {held.fence}."
