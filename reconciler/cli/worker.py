@@ -19,6 +19,7 @@ from reconciler.errors import Stale
 from reconciler.events import Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
+from reconciler.state import overlap
 from reconciler.values import to_text
 from reconciler.views.words import apply_line, number, visible
 
@@ -90,8 +91,9 @@ class _Carrying:
 
     def _locked(self, session: Session, id: str, app: str) -> Summary:
         store, holder = session.store, session.holder("worker")
-        if held := store.held():
-            self.reporter.tell(Waiting(held))
+        for held in store.locks():
+            if overlap(held.apps, {app}):
+                self.reporter.tell(Waiting(held))
         with store.lock(holder, _FOREVER, apps={app}) as writer:
             this, who = new_id(), store.identity()
             chunk = self.tables.begin(id, this, self.engine.id, session.keys, who)

@@ -61,7 +61,7 @@ class Left:
     stale: list[Event] = field(default_factory=list)
 
 
-def cut(plan: Plan, largest: int = LARGEST) -> Iterator[tuple[str, int, Plan]]:
+def cut(plan: Plan) -> Iterator[tuple[str, int, Plan]]:
     """Yield the chunks of a plan: app, number within the app from 1, and the part of the plan.
 
     An account's actions stay together. Of an app, accounts to forget come first and then those
@@ -76,7 +76,7 @@ def cut(plan: Plan, largest: int = LARGEST) -> Iterator[tuple[str, int, Plan]]:
         accounts = [tuple(own) for _, own in groupby(actions, key=lambda action: action.address)]
         pieces: list[list[Action]] = [[]]
         for own in sorted(accounts, key=rank):  # it is stable: by address within a rank
-            if pieces[-1] and len(pieces[-1]) + len(own) > largest:
+            if pieces[-1] and len(pieces[-1]) + len(own) > LARGEST:
                 pieces.append([])
             pieces[-1].extend(own)
         for number, piece in enumerate(pieces, 1):

@@ -19,8 +19,8 @@ from reconciler.cluster.chunks import Chunk, cut
 from reconciler.planfile import decode, encode
 from reconciler.state import Identity, Run
 from reconciler.stores.cipher import Cipher, Kind
+from reconciler.stores.held import birth, gone
 from reconciler.stores.keys import Keys
-from reconciler.stores.lease import birth, gone
 from reconciler.stores.postgres import SCHEMA
 from reconciler.stores.postgres_place import PostgresPlace
 from reconciler.stores.rows import Row, opened, sealed

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from reconciler.accounts import Address, split
+from reconciler.accounts import Address
 from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.changes import Plan
@@ -15,7 +15,7 @@ from reconciler.errors import Stale
 from reconciler.events import Errored, Event, Skipped, Summary
 from reconciler.lanes import Effects
 from reconciler.settle import settle
-from reconciler.state import Reader, Run, Writer
+from reconciler.state import Reader, Run, Writer, doubts
 from reconciler.values import to_moment
 
 
@@ -43,17 +43,20 @@ def work(
     It counts the whole chunk, also what earlier runs of it did. `run` has begun and is the last of
     `chunk.runs`; `links` is to the chunk's app alone, and empty where no vendor is asked.
     """
-    if any(split(intent.address)[0] == chunk.app for intent in recorded.unresolved()):
+    if doubts(recorded, writer.scope):
         yield from settle(recorded, writer, links, run.started_at)
     touched = dict.fromkeys(action.address for action in chunk.plan.actions)
     records = {record.address: record for record in recorded.records(touched)}
-    doubts = recorded.unresolved()
     before = frozenset(chunk.runs) - {run.id}
     rest = left(
         chunk,
         records,
         {where: tuple(recorded.history(where)) for where in touched} if before else {},
-        {intent.address for intent in doubts if intent.run not in chunk.runs},
+        {
+            intent.address
+            for intent in doubts(recorded, {chunk.app})
+            if intent.run not in chunk.runs
+        },
         to_moment(run.started_at),
     )
     yield from rest.stale
@@ -75,6 +78,5 @@ def fields(chunk: Chunk, recorded: Reader) -> Iterator[tuple[Address, list[str]]
     """Yield the paths, by account, that a chunk is about, and what is in doubt of its app."""
     for action in chunk.plan.actions:
         yield action.address, [change.path for change in action.changes]
-    for intent in recorded.unresolved():
-        if split(intent.address)[0] == chunk.app:
-            yield intent.address, [change["path"] for change in intent.action["changes"]]
+    for intent in doubts(recorded, {chunk.app}):
+        yield intent.address, [change["path"] for change in intent.action["changes"]]
