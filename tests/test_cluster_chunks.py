@@ -18,6 +18,22 @@ from reconciler.state import Entry, Run, Status
 OURS, OTHER = Run("ours", "apply", "2027-01-15T07:00:00Z"), Run("other", "apply", "")
 
 
+A = {"name": "A"}
+
+
+def entry(id, **document):
+    """Return the accounts of one entry in two apps."""
+    siblings = tuple(where(id, app) for app in ("cn", "sg"))
+    return [
+        account(id, provider=app, **document)._replace(siblings=siblings) for app in ("cn", "sg")
+    ]
+
+
+def by_address(accounts):
+    """Return accounts in the order of their addresses."""
+    return sorted(accounts, key=lambda one: one.address)
+
+
 def made(desired, records=()):
     """Return a plan of accounts against records."""
     return planned(desired, Memory(*records))
@@ -27,18 +43,15 @@ def test_a_plan_is_cut_by_app_and_account(monkeypatch):
     """Every action is in one chunk, an account's in the same, what is first stays first."""
     monkeypatch.setattr(chunks, "LARGEST", 7)
     names = [f"u{n:02}" for n in range(20)]
-    desired = [
-        account(id, provider=app, line=line, ban={"reason": "spam"})
-        for line, id in enumerate(names)
-        for app in ("cn", "sg")
-    ]
+    desired = [one for id in names for one in entry(id, ban={"reason": "spam"})]
     records = [record(f"gone{n}", provider="cn") for n in range(5)]
     records += [record(id, provider="sg", profile={"name": "x"}) for id in names[:3]]
-    plan = made(sorted(desired, key=lambda one: one.address), records)
+    plan = made(by_address(desired), records)
 
     pieces = list(cut(plan))
 
-    assert sorted((a for _, _, one in pieces for a in one.actions), key=in_order) == [*plan.actions]
+    every = sorted((one for *_, piece in pieces for one in piece.actions), key=in_order)
+    assert every == [*plan.actions]
     for app, number, piece in pieces:
         assert {split(action.address)[0] for action in piece.actions} == {app}
         assert 1 <= len(piece.actions) <= 7
@@ -57,15 +70,11 @@ def test_what_is_behind_its_siblings_is_in_the_first_chunks(monkeypatch):
     """An account that lacks what its sibling has is carried out before all else of its app."""
     monkeypatch.setattr(chunks, "LARGEST", 2)
     ban = {"reason": "spam"}
-    desired = [
-        account(id, provider=app, line=line, profile={"name": "x"}, **more)
-        for app in ("cn", "sg")
-        for line, (id, more) in enumerate((("a", {}), ("b", {}), ("z", {"ban": ban})), 1)
-    ]
-    done = record("z", provider="sg", profile={"name": "x"}, ban=ban)
-    behind = record("z", provider="cn", profile={"name": "x"})
+    desired = [*entry("a", profile=A), *entry("b", profile=A), *entry("z", profile=A, ban=ban)]
+    done = record("z", provider="sg", profile=A, ban=ban)
+    behind = record("z", provider="cn", profile=A)
 
-    plan = made(desired, [done, behind])
+    plan = made(by_address(desired), [done, behind])
     pieces = [piece for app, _, piece in cut(plan) if app == "cn"]
 
     assert plan.siblings
