@@ -10,6 +10,8 @@ from typing import Any
 
 import psycopg
 
+from reconciler.__main__ import main
+from reconciler.stores import postgres_place
 from tests.shared_emulator import control, emulating
 from tests.world import World
 
@@ -63,6 +65,12 @@ class Cluster(World):
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("SET search_path TO reconciler_queue")
             return connection.execute(query.encode()).fetchall()
+
+
+def impatient() -> None:
+    """Be the command, but give a database that is gone no ten seconds to come back."""
+    postgres_place._AGAIN_SECONDS = 0.1  # type: ignore[misc]
+    main()
 
 
 @contextmanager

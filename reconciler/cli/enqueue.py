@@ -59,7 +59,7 @@ def enqueue(session: Session, planned: Plan, run: Run) -> dict[str, Any]:
         tables.close()
     return {
         "type": "enqueued",
-        "apps": len({split(action.address)[0] for action in planned.actions}),
+        "apps": sorted({split(action.address)[0] for action in planned.actions}),
         "chunks": chunks,
         "fresh": fresh,
         "actions": len(planned.actions),
@@ -73,7 +73,7 @@ def line(told: dict[str, Any]) -> str:
     if not told["fresh"]:
         return f"Enqueued nothing new: of this plan {chunks} wait already; run: reconciler worker"
     return (
-        f"Enqueued {number(told['apps'], 'app')}, {chunks}, "
+        f"Enqueued {number(len(told['apps']), 'app')}, {chunks}, "
         f"{number(told['actions'], 'action')}; run: reconciler worker"
     )
 

@@ -34,6 +34,9 @@ BEAT: Final = 2.0
 _LISTEN: Final = 0.2
 """Seconds after which DBOS looks for messages to workflows: none are sent, but its end waits so."""
 
+_PATIENCE: Final = 5.0
+"""Seconds that DBOS is given to end; it needs a tenth of one, but for ever without a database."""
+
 _WORKFLOW: Final = "reconciler.chunk"
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
@@ -112,6 +115,7 @@ class Engine:
         self._held: set[Claim] = set()
         self._carried: set[str] = set()
         self._left = threading.Event()
+        self._over = False
         self._pulse = threading.Thread(target=self._beat, name="worker-heartbeat", daemon=True)
         self._database: Database = self._connecting()
         self._client: DBOSClient | None = None
@@ -157,13 +161,18 @@ class Engine:
     def _name(self) -> str:
         return f"reconciler-{self._tables.workspace}"
 
+    @property
+    def _version(self) -> str:
+        """What workers of this version take; DBOS wants it to be no other workspace's."""
+        return f"{self._name}-{VERSION}"
+
     def _config(self) -> Any:
         return {
             "name": self._name,
             "system_database_engine": self._database,
             "dbos_system_schema": self._tables.schema,
             "use_listen_notify": False,
-            "application_version": VERSION,
+            "application_version": self._version,
             "executor_id": self.id,
             "enable_otlp": False,
             "notification_listener_polling_interval_sec": _LISTEN,
@@ -174,6 +183,8 @@ class Engine:
         import sqlalchemy
 
         def connect() -> Any:
+            if self._over:
+                raise StateError.of("left", "this worker has left")
             connection = self._tables.connect()
             connection.autocommit = False
             return connection
@@ -210,7 +221,7 @@ class Engine:
                         "queue_name": self._queue,
                         "workflow_id": id,
                         "queue_partition_key": app,
-                        "app_version": VERSION,
+                        "app_version": self._version,
                         "serialization_type": WorkflowSerializationFormat.PORTABLE,
                     }
                     self._client.enqueue_in_transaction(transaction, options)
@@ -229,8 +240,6 @@ class Engine:
 
     def leave(self) -> None:
         """Stop claiming, and give back what was claimed and not carried out."""
-        from dbos import DBOS
-
         self._left.set()
         for claim in tuple(self._held):
             claim.returned()
@@ -241,12 +250,23 @@ class Engine:
             if self._takes and self._client is not None and self.failure is None:
                 with suppress(StateError), _told(self._tables):
                     self._await_outcomes()
-                    DBOS.destroy(destroy_registry=True)
+                    self._end()
                     self._resume(self._pending(self.id))
                     self._tables.leave(self.id)
         finally:
-            DBOS.destroy(destroy_registry=True)
+            self._over = True
+            self._end()
             self._database.dispose()
+
+    def _end(self) -> None:
+        """End DBOS; where it waits for the database, it is left behind as this process ends."""
+        from dbos import DBOS
+
+        ending = threading.Thread(
+            target=DBOS.destroy, kwargs={"destroy_registry": True}, daemon=True
+        )
+        ending.start()
+        ending.join(_PATIENCE)
 
     def _await_outcomes(self) -> None:
         """Wait, not for long, until DBOS has written down what was carried out."""
@@ -319,6 +339,7 @@ def _told(tables: Tables) -> Iterator[None]:
             except DBAPIError as problem:
                 raise (problem.orig or problem) from None
     except (SQLAlchemyError, theirs.DBOSException) as problem:
+        log.debug("%s: %s", type(problem).__name__, problem)
         raise StateError.of(
             "queue-unusable",
             f"{tables.place.name}: DBOS cannot use the queue: {type(problem).__name__}",
