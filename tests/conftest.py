@@ -21,6 +21,7 @@ pytest.register_assert_rewrite(
     "tests",
     "spoilt_workspace",
     *("store_conformance", "store_conformance_journal", "store_conformance_lock"),
+    "store_conformance_apps",
     *("store_child", "store_encrypted", "store_http", "store_object", "store_postgres"),
     "store_sqlite",
 )

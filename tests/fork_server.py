@@ -161,7 +161,7 @@ POINTS: dict[str, Put] = {
     "C12 outcomes committed": lambda at: after(writers.TableWriter, "settle", at),
     "C13 before the high-water mark": lambda at: before(writers, "write_mark", at),
     "C13 in the high-water mark": lambda at: before(files.os, "rename", at),
-    "C14 before the unlock": lambda at: before(writers, "clear", at),
+    "C14 before the unlock": lambda at: before(writers, "give_up", at),
     "C15 unlocked": lambda at: after(writers.TableWriter, "release", at),
     "C15 before the file is shrunk": lambda at: before(tables.SqliteTables, "shrink", at),
     "C16 before the read-back": lambda at: before(settling, "look", at),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from store_conformance import Clock, holder, intent, record, run
 
+from reconciler.accounts import Address
 from reconciler.errors import Locked
-from reconciler.state import Settlement, Status
+from reconciler.state import Intent, Record, Settlement, Status
 from reconciler.stores.remote import RemoteStore
 from reconciler.stores.sqlite import SqliteStore
 from tests.forks import forking
@@ -66,9 +67,9 @@ def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def die(place):
+def die(place, apps=None):
     """Take the lock and be killed."""
-    with opened(place).lock(holder("child")):
+    with opened(place).lock(holder("child"), apps=apps):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -118,6 +119,19 @@ def race(place, rounds):
             time.sleep(0.01)
 
 
+def apply_app(place, app, rounds):
+    """Stop oneself once the app is locked; when woken, change one of five accounts a round."""
+    with opened(place).lock(holder(app), apps=[app]) as writer:
+        writer.begin(run(app))
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for n in range(rounds):
+            where = Address(f"{app}/user-{n % 5:05d}")
+            action = {"address": where, "action": "update", "changes": []}
+            writer.intend([Intent(f"{app}-{n}", app, where, action)])
+            changed = Record(where, {"profile": {"name": f"{n}-{n % 5}"}}, False)
+            writer.settle([Settlement(f"{app}-{n}", Status.CONFIRMED, record=changed)])
+
+
 def queue(place, rounds):
     """Apply a little as often as told, waiting for the lock each time; say when and what.
 
@@ -137,9 +151,9 @@ def queue(place, rounds):
         say(fence, entered, left, mine)
 
 
-def abroad(place):
+def abroad(place, apps=None):
     """Take the lock as another host, write, and be killed."""
-    with opened(place, time.time).lock(holder("child", host="elsewhere")) as writer:
+    with opened(place, time.time).lock(holder("child", host="elsewhere"), apps=apps) as writer:
         writer.begin(run("abroad"))
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -17,10 +17,12 @@ from store_conformance import (
     record,
     run,
     seen,
+    where,
 )
 
+from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
-from reconciler.state import Settlement, Status
+from reconciler.state import Intent, Record, Settlement, Status
 
 
 class LockConformance(StoreFixtures):
@@ -157,6 +159,33 @@ class LockConformance(StoreFixtures):
                 with pytest.raises(Locked):
                     write(writer)
             assert seen(opens()) == before
+
+    def test_a_writer_writes_what_its_lock_was_asked_for(self, filled, opens):
+        """Asked for some apps, a writer writes no account of another, whatever the lock covers."""
+        with filled.lock(holder(), apps=["cn"]) as writer:
+            assert tuple(writer.scope) == ("cn",)
+            writer.begin(run("run-2"))
+            writer.bind({"cn": "app"})
+            writer.intend([intent("i-1")])
+            before = seen(opens())
+            stranger = Record(Address("sg/user-00001"), {}, False)
+            for write in (
+                lambda: writer.bind({"sg": "app"}),
+                lambda: writer.intend([Intent("i-2", "run-2", stranger.address, {})]),
+                lambda: writer.settle([Settlement("i-1", Status.CONFIRMED, record=stranger)]),
+                lambda: writer.save([record(1, "B"), stranger], [], "import"),
+                lambda: writer.erase(where(1), record(1), lambda action: action),
+                writer.rekey,
+            ):
+                with pytest.raises(StateError, match="accounts of cn"):
+                    write()
+            assert seen(opens()) == before
+            writer.settle([Settlement("i-1", Status.CONFIRMED, record=record(1, "B"))])
+        with filled.lock(holder()) as writer:
+            assert writer.scope is None
+            writer.begin(run("run-3"))
+            writer.save([stranger], [], "import")
+        assert stranger.address in dict(filled.index())
 
     def test_leaving_a_lost_lock_leaves_the_other_alone(self, filled, opens, clock):
         """The end of a block whose lock was lost does not take the lock from the next holder."""

@@ -15,6 +15,7 @@ from store_conformance import (
     seen,
     where,
 )
+from store_conformance_apps import AppsConformance
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
 from store_postgres import FIXTURES
@@ -54,6 +55,10 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, in PostgreSQL."""
+
+
+class TestApps(AppsConformance):
+    """The locks of single apps, in PostgreSQL."""
 
 
 # Settings

@@ -9,8 +9,9 @@ from store_conformance import holder, intent, record, run, seen, where
 from store_postgres import FIXTURES, breaking, crash
 from store_sqlite import Fault, fill
 
+from reconciler.accounts import Address
 from reconciler.errors import Locked, StateError
-from reconciler.state import Settlement, Status
+from reconciler.state import Record, Settlement, Status
 from reconciler.stores import postgres_place, postgres_tables
 
 clock, database, opens, place = FIXTURES
@@ -101,6 +102,44 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
     assert len(told) == 4
     if how == "terminate":
         assert "failed" not in ended, why
+
+
+def test_no_lost_answer_is_taken_for_another_writers(opens, tmp_path):
+    """Where the answer to a commit is lost, and another app's writer commits next, all is once.
+
+    The writer of an app then cannot tell by the row of meta whether its own took effect.
+    """
+
+    def gone(connection):
+        if next(calls) == 1:
+            other.save([Record(Address("sg/a"), {"profile": {"name": str(at)}}, False)], [], "x")
+        connection.close()
+        raise psycopg.OperationalError("the answer is lost")
+
+    for at in itertools.count(1):
+        schema, calls = f"s{at}", itertools.count(1)
+        connect, done = breaking(at, gone, late=True, what="COMMIT")
+        with opens(schema=schema).lock(holder(host="elsewhere"), apps=["sg"]) as other:
+            other.begin(run("other"))
+            store = opens(schema=schema, root=tmp_path / schema, connect=connect)
+            with store.lock(holder(host="elsewhere"), apps=["cn"]) as writer:
+                writer.begin(run())
+                writer.bind({"cn": "app"})
+                for n in range(2):
+                    writer.intend([intent(f"i-{n}", n)])
+                    settled = Settlement(f"i-{n}", Status.CONFIRMED, record=record(n))
+                    writer.settle([settled])
+                writer.save([record(0, "B")], [where(1)], "refresh")
+                writer.check()
+            assert store.locks() == opens(schema=schema).locks()
+        cn = [(one.address, one.action["action"]) for one in store.history() if one.address < "d"]
+        names = "update", "update", "refresh", "refresh"
+        assert cn == list(zip(map(where, (0, 1, 1, 0)), names, strict=True))
+        assert store.chain() == store.identity().serial == 3 + (len(done) >= at)
+        assert store.unresolved() == ()
+        if len(done) < at:
+            break
+    assert at == 10
 
 
 @pytest.mark.parametrize(("how", "late"), ENDS)

@@ -395,6 +395,7 @@ def test_a_released_file_is_migrated(release, tmp_path, clock):
         place.chmod(0o600)
         with opens() as store:
             content = told(store)
+            assert store.locks() == ()
         connect, done = failing(at, Fault(), (*WRITES, "PRAGMA user_version ="))
         with (
             suppress(Fault),
@@ -430,6 +431,7 @@ def test_a_released_schema_is_migrated(release, database, tmp_path, clock):
         connection.execute((release / "postgres.sql").read_bytes())
         with opens() as store:
             content = told(store)
+            assert store.locks() == ()
         for at in itertools.count(1):
             connect, done = breaking(at, crash, what=("BEGIN", "SELECT pg_adv", "--", *WRITING))
             with suppress(Fault), opens(connect=connect) as store, store.lock(holder()):

@@ -16,6 +16,7 @@ from store_conformance import (
     seen,
     where,
 )
+from store_conformance_apps import AppsConformance
 from store_conformance_journal import JournalConformance
 from store_conformance_lock import LockConformance
 from store_sqlite import fill
@@ -37,6 +38,10 @@ class TestJournal(JournalConformance):
 
 class TestLock(LockConformance):
     """The lock of every store, in SQLite."""
+
+
+class TestApps(AppsConformance):
+    """The locks of single apps, in a SQLite file."""
 
 
 # Files and folders

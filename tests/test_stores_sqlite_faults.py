@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from store_child import child, turns
-from store_conformance import holder, intent, record, run, seen, where
+from store_conformance import T0, holder, intent, record, run, seen, where
 from store_sqlite import Fault, failing, fill
 
 from reconciler.errors import Locked, StateError
 from reconciler.state import Settlement, Status
-from reconciler.stores.held import birth, gone
+from reconciler.stores.held import Held, birth, gone
 
 pytest_plugins = ["store_sqlite"]
 
@@ -308,6 +308,47 @@ def test_writer_brings_the_schema_up_to_date(opens, filled, place, one_more_step
     (copy,) = place.parent.glob("state.db.before-v4-*")
     assert (version(place), version(copy)) == (4, 3)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_an_older_version_that_holds_the_lock_goes_on(opens, place, monkeypatch):
+    """A writer of an older schema is in the way of apps too, and writes on after the migration."""
+    from reconciler.stores import sqlite
+    from reconciler.stores.sqlite_migrate import packaged
+
+    with monkeypatch.context() as older:
+        older.setattr(sqlite, "steps_of_this_version", lambda: packaged()[:2])
+        before = opens()
+        held = before.lock(holder("old", host="elsewhere"))
+        writer = held.__enter__()
+        writer.begin(run())
+    assert version(place) == 2
+    assert [lock.holder.name for lock in opens().locks()] == ["old"]
+    with pytest.raises(Locked, match="the state is locked by old"):
+        opens().lock(holder("new"), apps=["cn"]).__enter__()
+    assert version(place) == 3
+    writer.save([record(1)], [], "import")
+    held.__exit__(None, None, None)
+    with opens().lock(holder("new"), apps=["cn"]) as writer:
+        writer.begin(run("run-2"))
+        writer.save([record(2)], [], "import")
+    assert [one.address for one in opens().everything()] == [where(1), where(2)]
+
+
+def test_the_whole_taken_behind_an_apps_back_is_seen(opens, place):
+    """An older version does not know of apps: where it takes the whole lock, their writers stop."""
+    with opens().lock(holder(host="elsewhere"), apps=["cn"]) as writer:
+        writer.begin(run())
+        tables = place_of(opens())
+        with tables.transaction():
+            tables.put_lock(Held(id="old", fence=9, expires=T0 + 60).row())
+        tables.close()
+        with pytest.raises(Locked, match="has lost"):
+            writer.save([record(1)], [], "import")
+    assert list(opens().everything()) == []
+
+
+def place_of(store):
+    return store._place.write(lambda *_: None)
 
 
 def test_crash_in_a_migration(opens, filled, place, one_more_step):

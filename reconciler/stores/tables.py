@@ -66,7 +66,7 @@ class Tables(Protocol):
         ...
 
     def change_meta(self, row: Row, lineage: str, serial: int, fence: int) -> bool:
-        """Replace that row if lineage, serial and the lock's fence are these."""
+        """Replace that row if lineage, serial and the newest fence are these."""
         ...
 
     def lock(self) -> Row | None:
