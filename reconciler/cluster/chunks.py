@@ -67,7 +67,7 @@ def cut(plan: Plan) -> Iterator[tuple[str, int, Plan]]:
     An account's actions stay together. Of an app, accounts to forget come first and then those
     that are behind their siblings, as in one apply.
     """
-    behind = {where for entry in plan.siblings for where in entry.behind}
+    behind = {where: entry for entry in plan.siblings for where in entry.behind}
 
     def rank(own: Sequence[Action]) -> int:
         return 0 if isinstance(own[0], Forget) else 1 if own[0].address in behind else 2
@@ -80,7 +80,9 @@ def cut(plan: Plan) -> Iterator[tuple[str, int, Plan]]:
                 pieces.append([])
             pieces[-1].extend(own)
         for number, piece in enumerate(pieces, 1):
-            yield app, number, part(plan, sorted(piece, key=in_order))
+            entries = (behind[one.address] for one in piece if one.address in behind)
+            near = replace(plan, siblings=tuple(dict.fromkeys(entries)))
+            yield app, number, part(near, sorted(piece, key=in_order))
 
 
 def part(plan: Plan, actions: Iterable[Action]) -> Plan:
