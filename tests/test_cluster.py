@@ -217,6 +217,23 @@ def test_a_worker_of_another_host_is_dead_when_it_is_silent(world, monkeypatch):
     assert world.told("a") == [("create", f"u{n}") for n in range(4)]
 
 
+def test_a_worker_outlives_its_connections(world):
+    """One whose connections the server ended, as it does when it restarts, goes on."""
+    assert world.run("worker", "--status").last == "0 chunks to do, 0 workers."
+    assert drain(world).code == 0
+    worker = world.start("worker")
+    worker_is_there = "SELECT 1 FROM reconciler_workers WHERE pid = " + str(worker.pid)
+    until(lambda: world.ask(worker_is_there))
+    world.ask(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert enqueue(world).code == 0
+    until(lambda: not waiting(world))
+    worker.signal(signal.SIGTERM)
+    assert (worker.wait(), world.told("a")) == (130, [("create", f"u{n}") for n in range(4)])
+
+
 def test_without_the_database_nothing_is_sent(world):
     """A worker that loses PostgreSQL in mid-chunk stops, exits 1, and tells no address."""
     world.rate = 40

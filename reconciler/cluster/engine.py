@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL: Final = 0.25
+POLL: Final = 0.1
 """Seconds after which an idle worker looks for a chunk again."""
 
 BEAT: Final = 2.0
@@ -309,8 +309,9 @@ class Engine:
 
     def _beat(self) -> None:
         """Say that this worker lives, and have the chunks of those that died carried out anew."""
-        silent = 0.0
-        while not self._left.wait(BEAT):
+        silent = pause = 0.0
+        while not self._left.wait(pause):
+            pause = BEAT
             try:
                 self._own.beat(self.id)
                 with self._own.burying() as living, _told(self._own):

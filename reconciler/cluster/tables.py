@@ -122,8 +122,11 @@ class Tables:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """Give the connection; one that has ended is made anew at the next call."""
+        """Give the connection, made anew where the server has ended it meanwhile."""
         with self.place.told():
+            if self._connection is not None:
+                with suppress(psycopg.Error):
+                    self._connection.execute(b"SELECT 1")
             if self._connection is None or self._connection.closed:
                 self._connection = self.connect()
             yield self._connection
