@@ -222,8 +222,7 @@ def test_a_worker_outlives_its_connections(world):
     assert world.run("worker", "--status").last == "0 chunks to do, 0 workers."
     assert drain(world).code == 0
     worker = world.start("worker")
-    worker_is_there = "SELECT 1 FROM reconciler_workers WHERE pid = " + str(worker.pid)
-    until(lambda: world.ask(worker_is_there))
+    until(lambda: "Waiting for chunks of many" in worker.err)
     world.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
