@@ -17,6 +17,7 @@ def main() -> None:
     except OSError:  # it was removed; the command says so where it needs it
         here = ""
     sys.path[:] = [place for place in sys.path if place and os.path.realpath(place) != here]
+    from gc import freeze
     from resource import RLIMIT_CORE, setrlimit
     from signal import SIG_DFL, SIGTERM, default_int_handler, getsignal, signal
 
@@ -30,6 +31,8 @@ def main() -> None:
         code = run(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
+    # What is left goes with the process: nobody need look for cycles in it.
+    freeze()
     sys.exit(code)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple, NewType, TypeAlias
+from typing import Any, NamedTuple, NewType, Protocol, TypeAlias
 
 from reconciler.diagnostics import Source
 from reconciler.values import canonical, to_moment
@@ -43,7 +43,7 @@ def targeted(where: Address, targets: Collection[str]) -> bool:
     return not targets or where in targets or split(where)[0] in targets
 
 
-def named(targets: Iterable[str]) -> tuple[str, ...]:
+def apps_of(targets: Iterable[str]) -> tuple[str, ...]:
     """Return the providers that targets name, by themselves or in addresses."""
     return tuple(sorted({target.partition("/")[0] for target in targets}))
 
@@ -52,9 +52,10 @@ class Account(NamedTuple):
     """One desired account in one provider.
 
     `document` is the canonical JSON of its Document, so that a million of them stay small and
-    comparing two is comparing digests. `once` names the sections set at creation and then left
-    to the end user (`manage: {profile: on_create}`). `siblings` are all accounts of its entry, the
-    same tuple for each; empty where the entry names one provider, as most do.
+    comparing two is comparing digests; it is empty where it was not read. `once` names the
+    sections set at creation and then left to the end user (`manage: {profile: on_create}`).
+    `siblings` are all accounts of its entry, the same tuple for each; empty where the entry names
+    one provider, as most do. `until` is when its ban ends, empty where it has none that does.
     """
 
     address: Address
@@ -65,6 +66,7 @@ class Account(NamedTuple):
     adopt: bool = False
     once: tuple[str, ...] = ()
     siblings: tuple[Address, ...] = ()
+    until: str = ""
 
     @property
     def source(self) -> Source:
@@ -75,6 +77,39 @@ class Account(NamedTuple):
         """Return the decoded Document."""
         decoded: dict[str, Any] = json.loads(self.document)
         return decoded
+
+
+class Batch(Protocol):
+    """Desired accounts that came together, to be compared at once before one is looked at."""
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Their addresses, each once."""
+        ...
+
+    @property
+    def digests(self) -> bytes:
+        """Their digests, one behind the other."""
+        ...
+
+    @property
+    def until(self) -> str:
+        """When the first of their bans ends, empty if none does."""
+        ...
+
+    def accounts(self) -> Sequence[Account]:
+        """Return the accounts themselves."""
+        ...
+
+
+class Alike(NamedTuple):
+    """So many desired accounts, all of them recorded as they are desired, and no others.
+
+    `until` is when the first of their bans ends, empty if none does.
+    """
+
+    accounts: int
+    until: str
 
 
 @dataclass(frozen=True, slots=True)

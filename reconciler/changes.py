@@ -93,12 +93,7 @@ def vendor_mints(token: Mapping[str, Any] | None) -> bool:
     return token is not None and token.get("generate") == "vendor"
 
 
-class Create(NamedTuple):
-    """Register an account; it has no before. `document` holds no ban.
-
-    `version` is 0, or that of the record whose account the vendor was seen to have lost.
-    """
-
+class _New(NamedTuple):
     address: Address
     reason: Reason
     document: bytes
@@ -106,10 +101,15 @@ class Create(NamedTuple):
     line: int = 0
     version: int = 0
 
-    @property
-    def kind(self) -> Kind:
-        """The kind of action."""
-        return Kind.CREATE
+
+class Create(_New):
+    """Register an account; it has no before. `document` holds no ban.
+
+    `version` is 0, or that of the record whose account the vendor was seen to have lost.
+    """
+
+    __slots__ = ()
+    kind = Kind.CREATE
 
     @property
     def changes(self) -> tuple[Change, ...]:

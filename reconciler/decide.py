@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from reconciler.accounts import Account, Address, Document, Observed, flatten, is_banned, split
+from reconciler.accounts import (
+    Account,
+    Address,
+    Alike,
+    Document,
+    Observed,
+    flatten,
+    is_banned,
+    split,
+)
 from reconciler.capabilities import Capabilities
 from reconciler.changes import (
     Action,
@@ -30,6 +39,7 @@ from reconciler.values import ABSENT, canonical, to_moment
 from reconciler.workspace import BanReason
 
 Keyed: TypeAlias = Callable[[Address, Mapping[str, Any]], str]
+Again: TypeAlias = Callable[[Sequence[Account]], Iterable[Account]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,9 @@ class Question:
     provider name. `observed` holds what a refresh just read. `keyed` returns the keyed
     fingerprint of a token that resolves, else an empty text. `targets` limits the plan to these
     addresses or providers; empty means all. `uncompared` are path prefixes that the recorded side
-    leaves out (a redacted snapshot). `reasons` are those that bans may have, empty for any.
+    leaves out (a redacted snapshot). `reasons` are those that bans may have, empty for any. `again`
+    returns accounts with their documents that came without. `alike` says that there are no others
+    than these, desired or recorded, as an earlier plan of the same files and state has found.
     """
 
     as_of: datetime
@@ -53,6 +65,8 @@ class Question:
     targets: tuple[str, ...] = ()
     uncompared: tuple[str, ...] = ()
     reasons: Mapping[str, BanReason] = field(default_factory=dict)
+    again: Again = tuple
+    alike: Alike | None = None
 
 
 class Decisions:

@@ -47,15 +47,15 @@ def expire(
     """Return the bans that end until `before`, by time; those that ended and still stand come too.
 
     A ban counts as the YAML has it, as that is what plans go by: one that is lifted or has no end
-    there is left out. Only records of bans with an end, and of such that differ, are looked at.
+    there is left out. Only records of bans with an end, and of accounts that left, are looked at.
     """
-    # A record without a digest is one that plans look closer at, as they do at a ban with an end.
-    unsure = {where for where, digest in recorded.index() if digest is None}
+    left = {where for where, _ in recorded.index()}
     written: dict[Address, Account] = {}
     for account in desired:
-        if account.address in unsure or b'"until":' in account.document:
+        left.discard(account.address)
+        if account.until:
             written[account.address] = account
-    asked = [where for where in {*unsure, *written} if targeted(where, targets)]
+    asked = [where for where in {*left, *written} if targeted(where, targets)]
     records = {record.address: record for record in recorded.records(asked)}
     found = (_lapse(where, written.get(where), records.get(where), as_of) for where in asked)
     return tuple(sorted(one for one in found if one and to_moment(one.until) <= before))

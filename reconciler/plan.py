@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Final, assert_never
 
-from reconciler.accounts import Account, Address, flatten, split, targeted
+from reconciler.accounts import Account, Address, Alike, Batch, flatten, split, targeted
 from reconciler.capabilities import Capabilities, Support
 from reconciler.changes import (
     Action,
@@ -39,7 +40,7 @@ TOLD: Final = 20
 """Entries that are split and named; of the others only the number is told."""
 
 
-def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Plan:
+def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Question) -> Plan:
     """Return the plan that brings what is recorded to what is desired.
 
     Reads digests first and looks closer only where they differ, so cost follows the number of
@@ -50,9 +51,16 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
     for intent in recorded.unresolved():
         kinds = doubtful.get(intent.address, frozenset())
         doubtful[intent.address] = kinds | {intent.action["action"]}
-    index: dict[Address, bytes | None] = dict(recorded.index())
-    known = len(index)
-    wanted, total, passed = _sift(desired, index, doubtful, question)
+    index: dict[Address, bytes | None] = {}
+    wanted: list[tuple[Account, bool]] = []
+    if question.alike and not doubtful and _stays(question.alike, question):
+        known = total = question.alike.accounts
+        passed = 0
+    else:
+        index.update(recorded.index())
+        known = len(index)
+        wanted, total, passed = _sift(desired, index, doubtful, question)
+        wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
     if question.uncompared:
@@ -63,10 +71,12 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
                 detail="The snapshot this plan is made against was redacted.",
             )
         )
-    for account, old in wanted:
+    entries = {account.siblings: account for account, _ in wanted if account.siblings}
+    changed = {account.address: account for account, old in wanted if old}
+    while wanted:  # a million of them are not held beside their actions
+        account, old = wanted.pop()
         if not old:
             builder.new(account)
-    changed = {account.address: account for account, old in wanted if old}
     for record in recorded.records(changed):
         builder.recorded(changed[record.address], _seen(record, question))
     leavers = (where for where in index if targeted(where, question.targets))
@@ -74,7 +84,7 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         builder.absent(_seen(record, question))
     unchanged += builder.unchanged
     actions = tuple(sorted(builder.actions, key=in_order))
-    siblings = _siblings(wanted, builder, recorded)
+    siblings = _siblings(entries, builder, recorded)
     return Plan(
         workspace=identity.workspace,
         lineage=identity.lineage,
@@ -97,6 +107,12 @@ def plan(desired: Iterable[Account], recorded: Reader, question: Question) -> Pl
         siblings=siblings,
         targets=tuple(question.targets),
     )
+
+
+def alike(planned: Plan) -> bool:
+    """Tell whether a plan found every account recorded as it is desired, with nothing to tell."""
+    same = planned.unchanged == planned.desired == planned.recorded
+    return same and not planned.actions and not planned.diagnostics and not planned.refreshed
 
 
 def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnostic]:
@@ -124,18 +140,18 @@ def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnos
 
 
 def _siblings(
-    wanted: Iterable[tuple[Account, bool]], builder: Decisions, recorded: Reader
+    entries: Mapping[tuple[Address, ...], Account], builder: Decisions, recorded: Reader
 ) -> tuple[Siblings, ...]:
     """Return the entries in several apps that the plan touches, and who of each is behind.
 
     What no target names is counted only where it is recorded as desired, for then it needs nothing.
     """
     targets = builder.question.targets
-    entries = {account.siblings: account for account, _ in wanted if account.siblings}
     if not entries:
         return ()
+    moment = to_text(builder.question.as_of)
     outside = {
-        where: account.digest
+        where: b"" if _over(account, moment) else account.digest
         for account in entries.values()
         for where in account.siblings
         if not targeted(where, targets)
@@ -213,7 +229,7 @@ def _seen(record: Record, question: Question) -> Record:
 
 
 def _sift(
-    desired: Iterable[Account],
+    desired: Iterable[Account | Batch],
     index: dict[Address, bytes | None],
     doubtful: Collection[Address],
     question: Question,
@@ -227,16 +243,57 @@ def _sift(
     total = passed = 0
     targets = question.targets
     closer = bool(doubtful) or question.observed is not None or question.keyed is not None
-    for account in desired:
-        total += 1
-        have = index.pop(account.address, _FRESH)
-        if have == account.digest and not (closer and _closer(account, doubtful, question)):
+    moment = to_text(question.as_of)
+    for one in desired:
+        if not (closer or isinstance(one, Account) or _over(one, moment)) and _alike(one, index):
+            total += len(one.addresses)
             continue
-        if not targets or targeted(account.address, targets):
-            look.append((account, have is not _FRESH))
-        else:
-            passed += have is not _FRESH
+        for account in (one,) if isinstance(one, Account) else one.accounts():
+            total += 1
+            have = index.pop(account.address, _FRESH)
+            if (
+                have == account.digest
+                and not _over(account, moment)
+                and not (closer and _closer(account, doubtful, question))
+            ):
+                continue
+            if not targets or targeted(account.address, targets):
+                look.append((account, have is not _FRESH))
+            else:
+                passed += have is not _FRESH
     return look, total, passed
+
+
+def _stays(alike: Alike, question: Question) -> bool:
+    """Tell whether what was alike needs no look at its accounts now."""
+    closer = question.targets or question.observed is not None or question.keyed is not None
+    return not (closer or question.uncompared or _over(alike, to_text(question.as_of)))
+
+
+def _over(one: Account | Alike | Batch, moment: str) -> bool:
+    """Tell whether a ban ends by then. Times are RFC 3339 in UTC, so they sort as texts."""
+    return "" < one.until <= moment
+
+
+def _alike(batch: Batch, index: dict[Address, bytes | None]) -> bool:
+    """Take a batch out of the index if every account of it is recorded as it is desired."""
+    have = list(map(index.pop, batch.addresses, repeat(_FRESH)))
+    with suppress(TypeError):  # None, for what must be looked at
+        if b"".join(have) == batch.digests:  # type: ignore[arg-type]
+            return True
+    index.update(
+        (where, one) for where, one in zip(batch.addresses, have, strict=True) if one is not _FRESH
+    )
+    return False
+
+
+def _whole(look: list[tuple[Account, bool]], question: Question) -> list[tuple[Account, bool]]:
+    """Return the accounts to look at with their documents."""
+    bare = [account for account, _ in look if not account.document]
+    if not bare:
+        return look
+    whole = {account.address: account for account in question.again(bare)}
+    return [(whole.get(account.address, account), old) for account, old in look]
 
 
 _FRESH: Final = b"no digest is this short"

@@ -28,7 +28,9 @@ def account(
     if once:
         document = {**document, "manage": dict.fromkeys(once, "on_create")}
     data = encode(document)
-    return Account(where(id, provider), data, digest(data), file, line, adopt, tuple(once))
+    until = document.get("ban", {}).get("until", "")
+    where_ = where(id, provider)
+    return Account(where_, data, digest(data), file, line, adopt, tuple(once), until=until)
 
 
 def record(id="bot", *, provider="cn", banned=None, **facts):

@@ -41,7 +41,7 @@ class Memory:
         return Record.from_json(json.loads(row))
 
     def identity(self):
-        return Identity(self.workspace, self.lineage, self.serial)
+        return Identity(self.workspace, self.lineage, self.serial, chain=f"tip-{self.serial}")
 
     def index(self):
         for address in sorted(self.rows):

@@ -73,7 +73,8 @@ def counted():
         f"crash points: {sum(singles)} in {len(singles)} cells, twice: the YAML stays or goes back"
     )
     print(f"crashes in the recovery from a crash: {pairs}")
-    print(f"mutants: {len(test_mutants.MUTANTS) + len(test_mutants.SCENES) + 3}, all caught")
+    caught = len(test_mutants.MUTANTS) + len(test_mutants.SCENES) + len(test_mutants.LOCKS) + 3
+    print(f"mutants: {caught}, all caught")
     return 0
 
 

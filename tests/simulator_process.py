@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from queue import Empty
+from types import SimpleNamespace
 
 import pytest
 from simulator_store import Keeper
@@ -40,7 +41,9 @@ SECRETS = {"yunxin": "demo-app-secret", "commsease": "demo-app-secret"}
 CHECKS = True
 """Whether the transport is told how to check the lock; a mutant says no."""
 
-ARGUMENTS = Namespace(as_of=None, target=[], auto_approve=True, expect=None, format="json")
+ARGUMENTS = Namespace(
+    as_of=None, target=[], cache=False, auto_approve=True, expect=None, format="json"
+)
 
 
 class Stop:
@@ -188,8 +191,8 @@ class Process(Session):
         self.capabilities = {NAME: world.provider.capabilities}
         self.request, self.stop, self.sent = None, Stop(), 0
 
-    def desired(self):
-        return iter(self.world.desired)
+    def desired(self, *, cache):
+        return SimpleNamespace(batches=lambda: iter(self.world.desired), again=tuple)
 
     def targets(self, texts):
         return ()

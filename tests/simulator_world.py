@@ -406,4 +406,6 @@ def action_document(action):
 def made(id, document, *, adopt=False):
     """Return a desired account."""
     data = encode(document)
-    return Account(Address(f"{NAME}/{id}"), data, digest(data), "accounts.yaml", 1, adopt, ())
+    until = document.get("ban", {}).get("until", "")
+    where = Address(f"{NAME}/{id}")
+    return Account(where, data, digest(data), "accounts.yaml", 1, adopt, until=until)

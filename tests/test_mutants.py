@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 import pytest
 import test_crash_points
@@ -25,9 +26,13 @@ from simulator_schedule import schedule
 from simulator_store import LEASE
 from simulator_vendor import VENDORS
 from simulator_world import Violation, World
+from store_conformance import holder
+from store_conformance_apps import AppsConformance
 
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, Locked
 from reconciler.exits import Exit
+
+pytest_plugins = ["store_sqlite"]
 
 SEEDS = 300
 """Schedules within which a mutant must show; most need far fewer."""
@@ -155,6 +160,39 @@ class TestSecrets:
             patch.setattr("reconciler.redaction.Redactor.redact", lambda self, text: text)
             with pytest.raises(AssertionError):
                 test_redaction.test_overlapping_values_leave_no_tail()
+
+
+LOCKS = {
+    "the whole is locked over an app": (
+        "reconciler.stores.lease.overlap",
+        lambda one, other: one == other,
+        lambda it, opens, clock, _: it.test_the_whole_and_an_app_exclude_each_other(opens(), opens),
+    ),
+    "every app is locked as the whole": (
+        "reconciler.stores.lease.overlap",
+        lambda one, other: True,
+        lambda it, opens, clock, _: it.test_waiting_for_an_app(opens, clock),
+    ),
+    "a writer writes where it likes": (
+        "reconciler.stores.table_writer.demand_within",
+        lambda scope, apps: None,
+        lambda it, opens, _, locking: it.test_a_writer_writes_only_its_apps(opens, locking),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_conformance_of_apps_catches(name, opens, clock, monkeypatch):
+    """What every store of tables keeps of the locks of apps, a naive one does not."""
+    place, mutant, check = LOCKS[name]
+    with ExitStack() as held:
+
+        def locking(*apps):
+            return held.enter_context(opens().lock(holder(host="elsewhere"), apps=apps))
+
+        monkeypatch.setattr(place, mutant)
+        with pytest.raises((AssertionError, Locked, pytest.fail.Exception)):
+            check(AppsConformance(), opens, clock, locking)
 
 
 HOSTILE = (

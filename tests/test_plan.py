@@ -599,10 +599,9 @@ class TestDigestFirst:
         assert made.unchanged == 49
 
     def test_what_a_digest_cannot_tell_is_looked_at(self):
-        """Drift that was seen, a ban with an end, and flag against record ask for a closer look."""
+        """Drift that was seen, and a flag that record and ban differ in, ask for a closer look."""
         for one in (
             record(profile=A, observed=seen(profile=B)),
-            record(ban={"until": SOON}),
             record(ban={}, banned=False),
             record(banned=True),
             record(observed=MISSING),
@@ -610,6 +609,23 @@ class TestDigestFirst:
             assert one.index_digest is None
         assert record(profile=A, ban={}).index_digest == account(profile=A, ban={}).digest
         assert record(profile=A, observed=seen(profile=A)).index_digest is not None
+
+    def test_a_ban_that_ends_is_looked_at_once_it_has_ended(self):
+        """Its record is not read before its end, and read from that moment on."""
+        store = Memory(record(ban={"until": SOON}))
+        desired = [account(ban={"until": SOON})]
+        end = to_moment(SOON)
+        for moment, looks in (
+            (NOW, False),
+            (end - timedelta(seconds=1), False),
+            (end - timedelta(microseconds=1), False),
+            (end, True),
+        ):
+            store.asked.clear()
+            made = planned(desired, store, as_of=moment)
+            assert bool(store.asked) is looks, moment
+            assert told(made) == ([("unblock", "bot", "ban_expired")] if moment >= end else [])
+            assert made.unchanged == (moment < end)
 
     def test_tokens_are_looked_at_only_with_a_key(self):
         """Without a fingerprint key a token costs planning nothing."""

@@ -17,9 +17,9 @@ from test_fmt_laws import commented
 
 from reconciler.accounts import Address, flatten
 from reconciler.config import load
+from reconciler.config.alone import alone
 from reconciler.config.files import Found
 from reconciler.config.judge import Judge
-from reconciler.config.stream import held
 from reconciler.edit.pull import Wish, pull
 from reconciler.edit.tidy import comments, tidy
 from reconciler.emulator import Settings
@@ -302,7 +302,7 @@ FOUND = Found("a.yaml", ())
 def read(data: bytes, judge) -> tuple[list, list]:
     """Return the accounts of a file, and its findings."""
     findings: list = []
-    return list(held(BytesIO(data), FOUND, judge(), findings)), findings
+    return list(alone(judge(), FOUND, BytesIO(data), findings)), findings
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -12,11 +12,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 from config_capabilities import TABLES
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.accounts import Address
 from reconciler.capabilities import Support
 from reconciler.changes import Change, Kind, Reason, Update, to_json
 from reconciler.config import schema_names, schema_text
+from reconciler.config.schema import allows
 from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Source, warning
 from reconciler.providers import TYPES
@@ -283,3 +286,36 @@ def test_importing_the_room_is_cheap():
         "sys.exit(any(name in sys.modules for name in ('yaml', 'jsonschema')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+WORKSPACE = jsonschema.Draft202012Validator(schema("workspace"))
+ANY = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, -1, 3.5, "", "a", "cn-prod", "yunxin", "env:NAME"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "type", "count", "id", "when"]), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_the_quick_yes_is_never_wrong(data):
+    """What is allowed without loading `jsonschema` is allowed by it, whatever stands in a place."""
+    rule = WORKSPACE.schema
+    (value,) = json.loads(json.dumps(rule["examples"]))
+    assert allows(rule, value, rule)
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = value
+        while place and data.draw(st.booleans()):
+            keys = list(place) if isinstance(place, dict) else range(len(place))
+            inner = place[data.draw(st.sampled_from(list(keys)))]
+            if not isinstance(inner, dict | list):
+                break
+            place = inner
+        if isinstance(place, dict) and place:
+            place[data.draw(st.sampled_from([*place, "more"]))] = data.draw(ANY)
+        elif place:
+            place[0] = data.draw(ANY)
+    assert not allows(rule, value, rule) or WORKSPACE.is_valid(value)

@@ -37,9 +37,9 @@ def terminate(postgres_server):
     return ended
 
 
-def script(store, told):
+def script(store, told, apps=None):
     """Do a small apply and tell each step when it was acknowledged."""
-    with store.lock(holder(host="elsewhere")) as writer:
+    with store.lock(holder(host="elsewhere"), apps=apps) as writer:
         writer.begin(run())
         writer.bind({"cn": "app"})
         for n in range(2):
@@ -68,8 +68,14 @@ def keeps(opens, schema, clock, told):
     store.close()
 
 
-@pytest.mark.parametrize(("how", "late"), ENDS)
-def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late):
+@pytest.mark.parametrize(
+    ("how", "late", "apps"),
+    [
+        *(pytest.param(*one.values, None, id=one.id) for one in ENDS),
+        pytest.param("terminate", False, ["cn"], id="terminate-app"),
+    ],
+)
+def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how, late, apps):
     """Whichever statement the process or its backend ends at: nothing acknowledged is lost.
 
     A backend that ends while the lock is held is not even noticed: the writer connects anew,
@@ -83,7 +89,7 @@ def test_every_statement_may_be_the_last(opens, clock, tmp_path, terminate, how,
         connect, done = breaking(at, act, late=late)
         store = opens(schema=schema, root=tmp_path / schema, connect=connect, sleep=lambda _: None)
         try:
-            script(store, told)
+            script(store, told, apps)
             ended.append("done")
         except (StateError, Fault) as error:
             ended.append("failed")

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from reconciler.accounts import named, split
+from reconciler.accounts import apps_of, split
 from reconciler.apply import apply
 from reconciler.carry import Link
 from reconciler.changes import Override, Plan, calls_vendor
@@ -76,7 +76,7 @@ def run(arguments: Namespace, console: Console) -> int:
         patience = seconds(arguments.lock_timeout)
         session.refuse_ephemeral()
         targets = session.targets(arguments.target) if saved is None else saved.targets
-        apps = named(targets) or None
+        apps = apps_of(targets) or None
         for held in session.store.locks() if patience else ():
             if overlap(held.apps, apps):
                 reporter.tell(Waiting(held))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth its import time here
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are usage errors (exit 64) and not an exit of its own."""
 
     def error(self, message: str) -> NoReturn:
-        from reconciler.errors import UsageError
+        raise _Wrong(message, f"see: {self.prog} --help")
 
-        raise UsageError.of("usage", message, hint=f"see: {self.prog} --help")
+
+class _Wrong(Exception):
+    """The words are not understood: why, and what to do. Importing the real errors takes time."""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -49,7 +52,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if command is not None:
         chosen = words[command]
         words[command + 1 : command + 1] = _from_environment(chosen, environ)
-    arguments = _parser(chosen).parse_args(words)
+    arguments = _parsed(words, chosen, command or 0)
     for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
         if getattr(arguments, name, None) and arguments.chdir != ".":
@@ -57,6 +60,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     if arguments.log_level is None:
         arguments.log_level = environ.get("RECONCILER_LOG", "warning").lower() or "warning"
     return arguments
+
+
+def _parsed(words: Sequence[str], chosen: str, at: int) -> argparse.Namespace:
+    """Return the parsed words; all commands are there only where one of them may be told of."""
+    if chosen and not any(word.startswith(("-h", "--h")) for word in words[:at]):
+        with suppress(_Wrong):
+            return _parser((chosen,), (chosen,)).parse_args(words)
+    try:
+        return _parser((*_COMMANDS,), (chosen,)).parse_args(words)
+    except _Wrong as wrong:
+        from reconciler.errors import UsageError
+
+        message, hint = wrong.args
+        raise UsageError.of("usage", message, hint=hint) from None
 
 
 def _command(words: Sequence[str]) -> int | None:
@@ -84,11 +101,11 @@ def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
 
 def whole() -> argparse.ArgumentParser:
     """Return the parser with the options of every command, for a manual and for completions."""
-    return _parser(*_COMMANDS)
+    return _parser((*_COMMANDS,), (*_COMMANDS,))
 
 
-def _parser(*chosen: str) -> argparse.ArgumentParser:
-    """Return the parser; only chosen commands get their options, as building costs start-up."""
+def _parser(names: tuple[str, ...], chosen: tuple[str, ...]) -> argparse.ArgumentParser:
+    """Return the parser of these commands; only chosen ones get options, as that costs start-up."""
     parser = _Parser(
         prog="reconciler",
         formatter_class=_layout,
@@ -105,7 +122,7 @@ def _parser(*chosen: str) -> argparse.ArgumentParser:
         help="debug, info, warning (default) or error; logs go to stderr",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, add in _COMMANDS.items():
+    for name in names:
         purpose, example, codes = _TEXTS[name]
         one = commands.add_parser(
             name,
@@ -116,7 +133,7 @@ def _parser(*chosen: str) -> argparse.ArgumentParser:
         )
         one.set_defaults(module="import_" if name == "import" else name.replace("-", "_"))
         if name in chosen:
-            add(one)
+            _COMMANDS[name](one)
     return parser
 
 
@@ -224,6 +241,15 @@ def _override(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="read every account file, also those that were read before",
+    )
+
+
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to apply it later")
     parser.add_argument("--refresh", action="store_true", help="read the vendors first")
@@ -238,6 +264,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 if changes")
     _allow(parser)
     _override(parser)
+    _cache(parser)
     _reviews(parser)
 
 
@@ -261,6 +288,7 @@ def _apply(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put it on the queue of the workers instead (state in PostgreSQL)",
     )
+    _cache(parser)
     _lock_timeout(parser)
     _json(parser)
 

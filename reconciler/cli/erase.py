@@ -57,10 +57,21 @@ def run(arguments: Namespace, console: Console) -> int:
                         rewritten.append(path)
                 except (ReconcilerError, OSError) as problem:
                     failed.append(_left(path, problem))
+        failed += _forgotten(session)
         console.lines(_done(where, record, lines, rewritten))
         console.lines(_beyond(session))
         console.findings(failed)
     return Exit.ERROR if failed else Exit.DONE
+
+
+def _forgotten(session: Session) -> Iterator[Diagnostic]:
+    """Remove what plans of this user and machine know of the account files; yield if it stays."""
+    from reconciler.config import forget
+
+    try:
+        forget(session.workspace, session.environ)
+    except OSError as problem:
+        yield _left(Path(problem.filename), problem)
 
 
 def _record(session: Session, where: Address) -> Record | None:
@@ -107,6 +118,7 @@ def _beyond(session: Session) -> Iterator[str]:
     yield "  the vendor, which holds what it held (change the YAML and apply)"
     yield "  the account files and their history in git"
     yield "  plan files, pulled snapshots, reports and CI logs that were kept elsewhere"
+    yield "  digests and ids in the caches of other users and machines that made plans"
     yield f"  {BEYOND[session.workspace.state.backend]}"
     yield "  the account's id, labels, ban flag, ticket, token reference, times and operators"
     yield "  the reasons for which rules were overridden"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from reconciler.errors import Refused, StateError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.guard import Judgement, guard
-from reconciler.plan import plan
+from reconciler.plan import alike, plan
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 
 def run(arguments: Namespace, console: Console) -> int:
     """Plan, print, save; 4 where a limit or rule refuses, 2 for changes if asked."""
+    # What a plan makes lives until its end and holds no cycles: looking for some takes a fifth.
+    gc.disable()
+    try:
+        return _run(arguments, console)
+    finally:
+        gc.enable()
+
+
+def _run(arguments: Namespace, console: Console) -> int:
     allow = allowed(arguments.allow)
     require(arguments.format)
     if arguments.snapshot and arguments.refresh:
@@ -72,13 +82,23 @@ def make(
     from reconciler.snapshot import PERSONAL, Snapshot
 
     redacted = isinstance(recorded, Snapshot) and recorded.redacted
+    # What was just read at a vendor is compared field by field, which takes the files themselves.
+    desired = session.desired(cache=arguments.cache and observed is None)
+    chain = recorded.identity().chain
     question = session.question(
-        arguments, observed=observed, uncompared=PERSONAL if redacted else ()
+        arguments,
+        observed=observed,
+        uncompared=PERSONAL if redacted else (),
+        again=desired.again,
+        alike=desired.alike(chain),
     )
     if not question.targets:
-        return plan(session.desired(), recorded, question)
+        planned = plan(desired.batches(), recorded, question)
+        if alike(planned) and not session.warnings:
+            desired.keep_alike(chain)
+        return planned
     written: list[Address] = []
-    planned = plan(noted(session.desired(), written), recorded, question)
+    planned = plan(noted(desired.batches(), written), recorded, question)
     check(question.targets, recorded, written)
     return planned
 

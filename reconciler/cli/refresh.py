@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
-from reconciler.accounts import named
+from reconciler.accounts import Address, apps_of, targeted
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session, seconds
 from reconciler.cli.targets import check
 from reconciler.exits import Exit
-from reconciler.refresh import accept, read
+from reconciler.refresh import GROUP, accept, read
+from reconciler.state import Reader, Record
 from reconciler.views.words import number
 
 
@@ -19,13 +22,19 @@ def run(arguments: Namespace, console: Console) -> int:
         targets = session.targets(arguments.target)
         check(targets, session.store)
         patience = seconds(arguments.lock_timeout)
-        with session.lock("refresh", patience, apps=named(targets) or None) as writer:
+        with session.lock("refresh", patience, apps=apps_of(targets) or None) as writer:
             links = session.readers(targets)
-            # Listed first: what is read is written while the reading goes on.
-            records = list(session.recorded(targets))
+            # Their names first: what is read is written while the reading goes on.
+            named = [one for one, _ in session.store.index() if targeted(one, targets)]
             writer.begin(session.run("refresh"))
-            total, changed = accept(read(records, links), writer)
+            total, changed = accept(read(_records(session.store, named), links), writer)
     console.print(
         f"Refreshed: {number(total, 'account')} read, {number(changed, 'record')} changed."
     )
     return Exit.DONE
+
+
+def _records(store: Reader, named: Sequence[Address]) -> Iterator[Record]:
+    """Yield records by address, of which few are in memory."""
+    for start in range(0, len(named), GROUP):
+        yield from sorted(store.records(named[start : start + GROUP]), key=attrgetter("address"))

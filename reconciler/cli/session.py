@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.accounts import Account, Address, flatten, split, targeted
+from reconciler.accounts import Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
 from reconciler.cli.interrupt import leaving
 from reconciler.cli.runner import context, disposable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.carry import Link
     from reconciler.cli.console import Console
+    from reconciler.config.stream import Desired
     from reconciler.events import Throttled
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
@@ -124,14 +125,17 @@ class Session:
 
         return Opens(self.workspace.name, self.keys)
 
-    def desired(self, moment: datetime | None = None) -> Iterator[Account]:
-        """Yield the desired accounts; warnings gather in `warnings`.
+    def desired(self, moment: datetime | None = None, *, cache: bool = False) -> Desired:
+        """Return the desired accounts as a stream; warnings gather in `warnings`.
 
         With a `moment` they are validated, at that moment.
         """
         from reconciler.config import desired
 
-        return desired(self.workspace, self.capabilities, self.warnings, moment)
+        environ = self.environ if cache else None
+        stream = desired(self.workspace, self.capabilities, self.warnings, moment, environ)
+        self._open.callback(stream.close)
+        return stream
 
     @cached_property
     def resolver(self) -> Resolver:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
-    from reconciler.accounts import Account, Address
+    from reconciler.accounts import Address, Batch
     from reconciler.state import Reader
 
 MOST: Final = 20_000
@@ -42,11 +42,11 @@ def meant(where: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean {near}?" if near else otherwise
 
 
-def noted(desired: Iterable[Account], written: list[Address]) -> Iterator[Account]:
+def noted(desired: Iterable[Batch], written: list[Address]) -> Iterator[Batch]:
     """Yield the accounts, and note their addresses."""
-    for account in desired:
-        written.append(account.address)
-        yield account
+    for batch in desired:
+        written.extend(batch.addresses)
+        yield batch
 
 
 def check(

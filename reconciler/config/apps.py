@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -127,6 +126,8 @@ def _check(endpoint: str, allow_http: bool, path: Path_, tell: Tell) -> None:
 
 def loopback(host: str) -> bool:
     """Tell whether a host name is this machine."""
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -7,9 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
+from hashlib import sha256
+from io import SEEK_SET, FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from reconciler.config.text import PIECE
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.workspace import Glob, Workspace
 
@@ -167,8 +171,47 @@ def _unfit(root: Path, real: Path, file: str) -> Diagnostic | None:
     return None
 
 
+class Content(FileIO):
+    """An open file, and the digest of what was read of it."""
+
+    def __init__(self, handle: int) -> None:
+        super().__init__(handle, "rb", closefd=False)
+        self._sum = sha256()
+        self._straight, self._ended = True, False
+        self._before: set[bytes] = set()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, at most so many."""
+        data = super().read(size)
+        self._sum.update(data)
+        self._ended = not data
+        return data
+
+    def whole(self) -> bytes:
+        """Return all that is left to read."""
+        return b"".join(iter(partial(self.read, PIECE), b""))
+
+    def seek(self, place: int, whence: int = SEEK_SET, /) -> int:
+        """Read on elsewhere."""
+        if (place, whence) == (0, SEEK_SET) and self.digest:
+            self._before.add(self.digest)
+            self._sum, self._ended = sha256(), False
+        else:
+            self._straight = False
+        return super().seek(place, whence)
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of all of the file; empty unless it was read from its begin to its end.
+
+        Empty, too, where it was read several times, and not always the same.
+        """
+        digest = self._sum.digest() if self._straight and self._ended else b""
+        return digest if self._before <= {digest} else b""
+
+
 @contextmanager
-def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[BinaryIO]:
+def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[Content]:
     """Open a regular file of at most `largest` bytes. Raises Unreadable."""
     place = Source(file)
     try:
@@ -204,7 +247,7 @@ def opened(path: Path, file: str, largest: int = LARGEST) -> Iterator[BinaryIO]:
                     source=place,
                 )
             )
-        with open(handle, "rb", buffering=0, closefd=False) as raw:
-            yield raw
+        with Content(handle) as content:
+            yield content
     finally:
         os.close(handle)

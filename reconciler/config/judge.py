@@ -174,12 +174,13 @@ class Bench:
                 )
             siblings.append(Address(prefix + folded))
         several = tuple(siblings) if len(siblings) > 1 else ()
+        until = document.get("ban", {}).get("until", "")
         if sink := document.get("token", {}).get("sink"):
             self._own_sink(sink, (self.file, line, key), several=bool(several), report=report)
         if self.judge.moment:
             self._lint(key, rules, document, report)
         return [
-            Account(where, data, hashed, self.file, line, adopt, once, several)
+            Account(where, data, hashed, self.file, line, adopt, once, several, until)
             for where in siblings
         ]
 

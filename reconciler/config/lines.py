@@ -28,9 +28,8 @@ _SINGLE = r"'[^'\n]*'"
 _NESTED = rf'\{{(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\}}' rf'|\[(?:{_DOUBLE}|[^\[\]{{}}"\'\n]++)*+\]'
 
 LINE: Final = re.compile(
-    rf"^(?:( *)(?:({_KEY}):|(-))(?: +({BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
-    rf"| *(?:\#[^\n]*)?|([^\n]+))$",
-    re.MULTILINE,
+    rf"( *)(?:({_KEY}):|(-))(?: +({BLOCK}|{_DOUBLE}|{_SINGLE}|\{{[^\n]*\}}|\[[^\n]*\]))?"
+    rf"| *(?:\#[^\n]*)?|([^\n]+)"
 )
 """Indent, key, dash, value, anything else."""
 
@@ -47,7 +46,10 @@ IDLE: Final = 2 << 20
 """Characters in which no account ended, after which one is too big to be read fast."""
 
 KNOWN: Final = 2048
-"""Flow collections that are remembered; labels and flags repeat, profiles do not."""
+"""Lines that are remembered; flags and labels repeat, profiles do not."""
+
+Row = tuple[int, str, str, Any]
+"""Indent, key, dash, and the value: of a key None where it is on the lines that follow."""
 
 
 class Unusual(Exception):
@@ -85,17 +87,16 @@ def _scalar(text: str) -> str:
     return Quoted(text[1:-1]) if text[:1] in ('"', "'") else text
 
 
-def _value(text: str, known: dict[str, Any]) -> Any:
-    """Return the value of one line; equal flow collections share one value in `known`."""
-    first = text[0]
-    if first in "\"'":
-        return Quoted(text[1:-1])
-    if first not in "{[":
-        return text
-    if (value := known.get(text)) is None:
+def _value(text: str, flows: dict[str, Any]) -> Any:
+    """Return the value of one line; equal flow collections share one value in `flows`."""
+    if text[0] not in "{[":
+        return _scalar(text)
+    if (value := flows.get(text)) is None:
         value = flow(text)
-        if len(known) < KNOWN and len(text) < 500:
-            known[text] = value
+        if len(text) < 500:
+            if len(flows) == KNOWN:
+                flows.clear()
+            flows[text] = value
     return value
 
 
@@ -130,19 +131,18 @@ class _Reading:
         self.accounts = -1
         self.current: tuple[str, int] | None = None
         self.seen: set[str] = set()
-        self.known: dict[str, Any] = {}
+        self.known: dict[str, Row] = {}
+        self.flows: dict[str, Any] = {}
 
     def piece(self, text: str, line: int) -> Iterator[tuple[str, int, Any]]:
         """Take whole lines from `line` on; yield the accounts that are complete."""
-        line -= 1
         stack, pending, known = self.stack, self.pending, self.known
         indent, place = stack[-1]
-        for spaces, key, dash, value, junk in LINE.findall(text):
-            line += 1
+        for line, row in enumerate(text.split("\n"), line):  # noqa: B020 (counted on from there)
+            if (told := known.get(row)) is None:
+                told = self._told(row)
+            depth, key, dash, value = told
             if key:
-                depth = len(spaces)
-                if key[0] in "\"'":
-                    key = key[1:-1]
                 if pending is not None:
                     indent, place = self._open(depth, pending)
                     pending = None
@@ -156,16 +156,29 @@ class _Reading:
                     done := self._turn(key, line, depth)
                 ) is not None:
                     yield done
-                if value:
-                    place[key] = _value(value, known)
+                if value is not None:
+                    place[key] = value
                 else:
                     pending = (depth, place, key)
             elif dash:
-                indent, place = self._item(len(spaces), value, pending)
+                indent, place = self._item(depth, value, pending)
                 pending = None
-            elif junk:
-                raise Unusual
         self.pending = pending
+
+    def _told(self, row: str) -> Row:
+        """Return what a line says, remembered for its like. Raises Unusual."""
+        match = LINE.fullmatch(row)
+        spaces, key, dash, text, junk = match.groups("") if match else ("", "", "", "", row)
+        if junk:
+            raise Unusual
+        value: Any = text
+        if key:
+            key = key[1:-1] if key[0] in "\"'" else key
+            value = _value(text, self.flows) if text else None
+        if len(self.known) == KNOWN:
+            self.known.clear()
+        told = self.known[row] = (len(spaces), key, dash, value)
+        return told
 
     def _open(self, depth: int, pending: tuple[int, Raw, str]) -> tuple[int, Raw]:
         """Open the mapping beneath the key that waits for it."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -212,11 +213,16 @@ def _datum(value: str, path: tuple[Any, ...]) -> Any:
     )
 
 
+@lru_cache(maxsize=1024)
+def _normal(moment: str) -> str:
+    return to_text(to_moment(moment))
+
+
 def until(value: Any) -> str:
     """Return a moment as normal text in UTC."""
     text = word(value)
     try:
-        return to_text(to_moment(text))
+        return _normal(text)  # bans end on the same days
     except (ValueError, OverflowError):
         hint = _meant(text) or "write 2027-01-31T00:00:00Z, or a date meaning midnight UTC"
         raise Wrong("bad-time", f"{text[:40]!r} is no time with a zone.", hint) from None

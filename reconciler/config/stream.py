@@ -3,69 +3,303 @@
 from __future__ import annotations
 
 import gc
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final
+from io import BytesIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from reconciler.accounts import Account, Address
+from reconciler.accounts import Account, Address, Alike, Batch, split
 from reconciler.capabilities import Capabilities
-from reconciler.config import lines, text
-from reconciler.config.defaults import beneath, over
 from reconciler.config.files import Found, Unreadable, find, opened
-from reconciler.config.judge import Bench, Judge
-from reconciler.config.quick import Doubt, doubt
+from reconciler.config.judge import Judge
+from reconciler.config.sheet import Sheet, pack
 from reconciler.config.told import KEPT, MOST, Told
 from reconciler.config.twins import Twins
-from reconciler.diagnostics import Diagnostic, Severity, Source, error
-from reconciler.errors import ConfigError, Refused
+from reconciler.diagnostics import Diagnostic, Severity, Source, error, has_errors
+from reconciler.errors import ConfigError, ReconcilerError, Refused
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
-    from reconciler.config.careful import Careful
+    from reconciler.config.known import Known
+    from reconciler.config.shared import Shared
 
-_MARGIN: Final = re.compile(rb"\n([^\s#][^\n:]{,16})")
-_LONGEST_KEY: Final = 20
+BATCH: Final = 1000
+"""Accounts that one process reads before they are handed on."""
+
+SMALL: Final = 4 << 20
+"""Bytes of a file that one process reads at once."""
+
+LEAST: Final = 2 << 20
+"""Bytes of all files from which on several processes read them: some 7,000 accounts."""
 
 
-def desired(
-    workspace: Workspace,
-    capabilities: Mapping[str, Capabilities],
-    warnings: list[Diagnostic],
-    moment: datetime | None,
-) -> Iterator[Account]:
-    """Yield the desired accounts of all files by path; see `reconciler.config`."""
-    files, findings, empty = find(workspace)
-    judge = Judge(workspace, capabilities, moment)
-    told = Told()
-    told.take(findings)
-    told.take_above(judge.unfit(workspace.accounts))
-    twins = Twins(judge.levels, capabilities) if moment else None
-    seen = _Seen()
-    for found in files:
-        own: list[Diagnostic] = []
-        with _no_collection():
-            for account in _file(Path(workspace.root), found, judge, own):
-                if seen.again(account):
-                    own.append(seen.finding(account))
-                elif account.digest:
-                    if twins:
-                        twins.take(len(seen.places) - 1, account)
+class Desired:
+    """The desired accounts of all files by path, to be iterated once; see `reconciler.config`.
+
+    With a `moment` they are validated, at that moment. Accounts of files that are `known` come
+    without their documents, which `again` reads. Processes that help to read are made now: before
+    there are threads, and while little is in memory; `close` ends them. `only` leaves out all files
+    but these.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        capabilities: Mapping[str, Capabilities],
+        warnings: list[Diagnostic],
+        moment: datetime | None = None,
+        known: Known | None = None,
+        only: Collection[str] = (),
+    ) -> None:
+        self._workspace, self._capabilities = workspace, capabilities
+        self._root = Path(workspace.root)
+        self._files, findings, self._empty = find(workspace)
+        if only:
+            self._files = [found for found in self._files if found.file in only]
+        self._warnings = warnings
+        self._judge = Judge(workspace, capabilities, moment)
+        self._told = Told()
+        self._told.take(findings)
+        self._told.take_above(self._judge.unfit(workspace.accounts))
+        self._seen = _Seen()
+        self._twins = Twins(self._judge.levels, capabilities) if moment else None
+        self._known = known
+        self._recalled: Mapping[str, bytes] = {}
+        self._keys: list[bytes] = []
+        if known:
+            self._keys, self._recalled = known.recall(self._root, self._files)
+        # What all of the files are known under, and together come to, once they were read.
+        self._read: list[bytes] = []
+        self._count, self._until = 0, ""
+        rest = [found for found in self._files if found.file not in self._recalled]
+        self._shared = shared(self._root, rest, self._judge)
+        # Of the file that is read now: its findings, and what may be known of it.
+        self._own: list[Diagnostic] = []
+        self._columns: list[bytes] = []
+        self._content = b""
+        self._as_known = False
+
+    def __iter__(self) -> Iterator[Account]:
+        return chain.from_iterable(batch.accounts() for batch in self.batches())
+
+    def again(self, accounts: Iterable[Account]) -> Iterator[Account]:
+        """Read the files of these accounts again and yield them with their documents.
+
+        Raises ConfigError if one is not there any more as it was.
+        """
+        wanted = {account.address: account.digest for account in accounts}
+        files = {account.file for account in accounts}
+        fresh = Desired(self._workspace, self._capabilities, [], only=files)
+        try:
+            for account in fresh:
+                if wanted.get(account.address) == account.digest:
+                    del wanted[account.address]
                     yield account
+        finally:
+            fresh.close()
+        if wanted:
+            raise _changed(", ".join(sorted(files)))
+
+    def alike(self, chain: str) -> Alike | None:
+        """Return what was kept of these very files against the recorded state of this digest."""
+        told = self._told.of(Severity.ERROR, self._empty) or self._told.of(Severity.WARNING)
+        whole = self._known and not told and len(self._keys) == len(self._files)
+        return self._known.alike(self._keys, chain) if self._known and whole and chain else None
+
+    def keep_alike(self, chain: str) -> None:
+        """Keep that what was read just now is recorded, and nothing else, in the state so far."""
+        if self._known and chain and len(self._read) == len(self._files):
+            self._known.keep_alike(self._read, chain, Alike(self._count, self._until))
+
+    def close(self) -> None:
+        """End the processes that help."""
+        if self._shared:
+            self._shared.close()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the accounts in batches. Raises as iterating does."""
+        with _no_collection():
+            for found in self._files:
+                self._seen.begin(found.file)
+                self._own, self._columns, self._content = [], [], b""
+                for batch in self._file(found):
+                    self._count += len(batch.addresses)
+                    self._until = min(filter(None, (self._until, batch.until)), default="")
+                    yield batch
+                if self._known and not self._own:
+                    self._keep(self._known, found)
+                self._tell(found)
+        if self._known:
+            self._known.bound()
+        told = self._told
+        if self._twins:
+            self._twins.tell(self._seen.addresses(), self._seen.place, told)
+        self._warnings.extend(told.of(Severity.WARNING))
+        if told.of(Severity.ERROR):
+            raise ConfigError(told.of(Severity.ERROR, self._empty))
+        if self._empty:
+            raise Refused(self._empty)
+
+    def _keep(self, known: Known, found: Found) -> None:
+        """Keep what was read of a file with nothing to tell, and note what it is known under."""
+        if self._content:
+            self._read.append(known.keep(found, self._content, self._columns))
+        elif self._as_known:
+            self._read.append(self._recalled[found.file])
+
+    def _tell(self, found: Found) -> None:
+        """Take the findings of a file that was read."""
+        own = self._own
         errors = sum(1 for one in own if one.severity is Severity.ERROR)
-        told.cut = told.cut or errors > MOST or len(own) > KEPT
+        self._told.cut = self._told.cut or errors > MOST or len(own) > KEPT
         # A default of a glob may be wrong for the accounts of many files.
-        told.take_above(one for one in own if not _of(one, found))
-        told.take(one for one in own if _of(one, found))
-    if twins:
-        twins.tell(seen.places, seen.place, told)
-    warnings.extend(told.of(Severity.WARNING))
-    if told.of(Severity.ERROR):
-        raise ConfigError(told.of(Severity.ERROR, empty))
-    if empty:
-        raise Refused(empty)
+        self._told.take_above(one for one in own if not _of(one, found))
+        self._told.take(one for one in own if _of(one, found))
+
+    def _file(self, found: Found) -> Iterator[Batch]:
+        """Yield the accounts of one file: as known, or read by several processes, or alone."""
+        key = self._recalled.get(found.file)
+        self._as_known = False
+        if self._known and key and (sheets := self._known.get(found, key)) is not None:
+            self._as_known = True
+            yield from self._good(found, sheets)
+        elif self._shared and not key:
+            yield from self._good(found, self._shared.sheets())
+            self._content = self._shared.content
+        else:
+            yield from self._alone(found)
+
+    def _good(self, found: Found, sheets: Iterable[Sheet | None]) -> Iterator[Batch]:
+        """Yield sheets; where they leave something to tell, the rest of the file as read alone."""
+        apps: set[str] = set()
+        hard, number = False, 0
+        for sheet in sheets:
+            if hard or sheet is None or not self._take(sheet):
+                hard = True
+                continue
+            number += 1
+            apps.update(sheet.apps)
+            self._columns.append(sheet.columns)
+            if self._twins:
+                self._compare(sheet.accounts())
+            yield sheet
+        # In one app an id that stands in two sheets is an address that does.
+        if hard or (number > 1 < len(apps) and self._seen.one_id_twice()):
+            yield from self._rest(found)
+
+    def _take(self, sheet: Sheet) -> bool:
+        """Note where the accounts of a sheet stand; tell whether they and their sinks are new."""
+        sinks = self._judge.sinks
+        own = all(sinks.setdefault(sink, place) == place for sink, place in sheet.sinks.items())
+        return own and self._seen.all_new(sheet.addresses, sheet.lines)
+
+    def _alone(self, found: Found) -> Iterator[Batch]:
+        """Yield the accounts of a file that this process reads."""
+        from reconciler.config.alone import alone
+
+        sinks = len(self._judge.sinks)
+        try:
+            with opened(self._root / found.file, found.file) as content:
+                # A careful reading goes over the file several times, and of one in memory it is
+                # certain that it was the same file each time.
+                small = os.fstat(content.fileno()).st_size <= SMALL
+                stream = BytesIO(content.whole()) if small else content
+                accounts = alone(self._judge, found, stream, self._own)
+                yield from self._fresh(accounts)
+                own = dict(islice(self._judge.sinks.items(), sinks, None))
+                self._columns.append(pack((), own)[0])
+                self._content = content.digest
+        except Unreadable as wrong:
+            self._own.append(wrong.finding)
+
+    def _rest(self, found: Found) -> Iterator[Batch]:
+        """Read a file with all that is to tell of it; yield what was not yielded yet.
+
+        Raises ConfigError if it does not begin with that: then nobody knows what it holds.
+        """
+        from reconciler.config.alone import carefully, goes_on
+
+        self._as_known = False
+        had = list(self._seen.here())
+        again: list[tuple[Address, int]] = []
+        try:
+            with opened(self._root / found.file, found.file) as stream:
+                # Defaults behind the accounts were looked for before any of these was yielded.
+                if had and goes_on(stream, found):
+                    raise _changed(found.file)
+                accounts = carefully(self._judge, found, stream, self._own)
+                again = [(one.address, one.line) for one in islice(accounts, len(had))]
+                yield from self._fresh(accounts)
+        except Unreadable as wrong:
+            self._own.append(wrong.finding)
+        if again != had and not has_errors(self._own):
+            raise _changed(found.file)
+
+    def _fresh(self, accounts: Iterator[Account]) -> Iterator[Batch]:
+        """Yield the accounts that are good and stand nowhere else, in batches of whole entries."""
+        while batch := list(islice(accounts, BATCH)):
+            while batch[-1].siblings and batch[-1].address != batch[-1].siblings[-1]:
+                batch.append(next(accounts))
+            places = {account.address: account.line for account in batch}
+            if len(places) < len(batch) or not self._seen.all_new([*places], [*places.values()]):
+                fresh = []
+                for account in batch:
+                    if self._seen.all_new([account.address], [account.line]):
+                        fresh.append(account)
+                    else:
+                        self._own.append(self._seen.finding(account))
+                batch = fresh
+            if self._twins:
+                self._compare(batch)
+            good = _Few([account for account in batch if account.digest])
+            if self._known:
+                self._columns.append(pack(good.accounts(), {})[0])
+            yield good
+
+    def _compare(self, accounts: Sequence[Account]) -> None:
+        """Have those that were just taken compared with all others."""
+        if self._twins:
+            for number, account in enumerate(accounts, self._seen.count - len(accounts)):
+                if account.digest:
+                    self._twins.take(number, account)
+
+
+def shared(root: Path, files: Sequence[Found], judge: Judge) -> Shared | None:
+    """Return what reads these files with several processes, None where that does not pay."""
+    size = 0
+    for found in files:
+        with suppress(OSError):
+            size += os.stat(root / found.file).st_size
+    if size < LEAST:
+        return None
+    from reconciler.config.crew import cores
+    from reconciler.config.shared import Shared
+
+    count = cores()
+    with suppress(OSError):  # no more processes are to be had
+        return Shared(root, files, judge, count) if count > 1 else None
+    return None
+
+
+class _Few:
+    """Accounts that were read one by one."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._accounts = accounts
+        self.addresses = [account.address for account in accounts]
+        self.digests = b"".join([account.digest for account in accounts])
+        self.until = min(filter(None, [account.until for account in accounts]), default="")
+
+    def accounts(self) -> Sequence[Account]:
+        return self._accounts
+
+
+def _changed(file: str) -> ReconcilerError:
+    return ConfigError.of("changed", f"{file} was changed while it was read", hint="run it again")
 
 
 def _of(finding: Diagnostic, found: Found) -> bool:
@@ -85,25 +319,54 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Seen:
-    """Where every address stands; the place is packed into one number to keep a million small."""
+    """Which addresses there were, and where, in the order in which they came."""
 
     def __init__(self) -> None:
-        self.places: dict[Address, int] = {}
-        self.files: list[str] = []
+        self._all: set[Address] = set()
+        self._parts: list[tuple[str, Sequence[Address], Sequence[int]]] = []
+        self._file, self._begin = "", 0
+        self._places: dict[Address, Source] = {}
+        self._placed = 0
+        self.count = 0
+        """How many there were."""
 
-    def again(self, account: Account) -> bool:
-        """Take an account; tell whether its address was there before."""
-        if not self.files or self.files[-1] != account.file:
-            self.files.append(account.file)
-        if account.address in self.places:
-            return True
-        self.places[account.address] = len(self.files) << 32 | account.line
-        return False
+    def begin(self, file: str) -> None:
+        """Go on to a file."""
+        self._file, self._begin = file, len(self._parts)
+
+    def all_new(self, addresses: Sequence[Address], lines: Sequence[int]) -> bool:
+        """Take different addresses of the present file; tell whether none was there before."""
+        if not self._all.isdisjoint(addresses):
+            return False
+        self._all.update(addresses)
+        self._parts.append((self._file, addresses, lines))
+        self.count += len(addresses)
+        return True
+
+    def addresses(self) -> Iterator[Address]:
+        """Yield all of them."""
+        return chain.from_iterable(addresses for _, addresses, _ in self._parts)
+
+    def here(self) -> Iterator[tuple[Address, int]]:
+        """Yield address and line of what the present file brought."""
+        for _, addresses, lines in self._parts[self._begin :]:
+            yield from zip(addresses, lines, strict=True)
+
+    def one_id_twice(self) -> bool:
+        """Tell whether an id stands at two places of the present file, be it in several apps."""
+        lines: dict[str, int] = {}
+        return any(
+            lines.setdefault(split(address)[1], line) != line for address, line in self.here()
+        )
 
     def place(self, address: Address) -> Source:
         """Return where an account stands."""
-        packed = self.places[address]
-        return Source(self.files[(packed >> 32) - 1], packed & 0xFFFFFFFF)
+        # A place an address is made only once somebody asks for one.
+        for file, addresses, lines in self._parts[self._placed :]:
+            for one, line in zip(addresses, lines, strict=True):
+                self._places[one] = Source(file, line)
+        self._placed = len(self._parts)
+        return self._places[address]
 
     def finding(self, account: Account) -> Diagnostic:
         """Return the finding that names both places."""
@@ -116,95 +379,3 @@ class _Seen:
             source=Source(account.file, account.line, 1),
             address=account.address,
         )
-
-
-def _file(root: Path, found: Found, judge: Judge, findings: list[Diagnostic]) -> Iterator[Account]:
-    """Yield the accounts of one file."""
-    try:
-        with opened(root / found.file, found.file) as stream:
-            yield from held(stream, found, judge, findings)
-    except Unreadable as wrong:
-        findings.append(wrong.finding)
-
-
-def held(
-    stream: BinaryIO, found: Found, judge: Judge, findings: list[Diagnostic]
-) -> Iterator[Account]:
-    """Yield the accounts that a file holds: the fast way as far as it goes, else the careful one.
-
-    What is wrong, and what only warns, is appended to `findings`.
-    """
-    done = 0
-    kind = "bans" if found.bans else PurePosixPath(found.file).suffix
-    if kind in (".yaml", ".yml") and not _goes_on(stream):
-        try:
-            for account in _fast(text.pieces(stream, found.file), found, judge):
-                done += 1
-                yield account
-            return
-        except (lines.Unusual, Doubt, text.Unfit):
-            stream.seek(0)
-    from reconciler.config.careful import Careful
-
-    careful = Careful(judge, found)
-    for account in _carefully(careful, kind, stream):
-        # The fast way had these already, in the same order.
-        if done:
-            done -= 1
-            continue
-        yield account
-    findings += careful.findings
-    findings += careful.warnings
-
-
-def _goes_on(stream: BinaryIO) -> bool:
-    """Tell whether a key stands at the margin behind the accounts, as late defaults would.
-
-    They hold for accounts that the fast way has given away by then.
-    """
-    at_accounts = False
-    before = b"\n"
-    while data := stream.read(text.PIECE):
-        piece = before + data
-        for key in _MARGIN.findall(piece):
-            if at_accounts:
-                stream.seek(0)
-                return True
-            at_accounts = key.strip(b"\"'").startswith(b"accounts")
-        before = piece[-_LONGEST_KEY:]
-        before = before[before.rfind(b"\n") :] if b"\n" in before else b""
-    stream.seek(0)
-    return False
-
-
-def bench(
-    stream: BinaryIO, found: Found, judge: Judge, findings: list[Diagnostic]
-) -> tuple[Bench, list[Account]]:
-    """Return what judges more accounts of a YAML file, and those that it holds already."""
-    from reconciler.config.careful import Careful
-
-    careful = Careful(judge, found)
-    made = list(careful.yaml(stream))
-    findings.extend(careful.findings)
-    return careful.bench, made
-
-
-def _carefully(careful: Careful, kind: str, stream: BinaryIO) -> Iterator[Account]:
-    if kind in (".yaml", ".yml"):
-        return careful.yaml(stream)
-    from reconciler.config.bulk import READERS
-
-    return READERS[kind](careful, stream)
-
-
-def _fast(pieces: Iterator[text.Piece], found: Found, judge: Judge) -> Iterator[Account]:
-    under = beneath(found.globs)
-    bench = judge.within(found.file, under)
-    for key, line, raw in lines.read(pieces):
-        if raw.__class__ is not dict:
-            raise Doubt
-        if not key:
-            judge.fit(raw, doubt)
-            bench = judge.within(found.file, over(under, raw))
-            continue
-        yield from bench.accounts(key, raw, line, doubt)

@@ -10,10 +10,10 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
 from reconciler.accounts import Account, split
+from reconciler.config.alone import alone, bench
 from reconciler.config.files import LARGEST, Found, Unreadable, opened, would_find
 from reconciler.config.judge import Judge
 from reconciler.config.nodes import Close, Item, Open, parts
-from reconciler.config.stream import bench, held
 from reconciler.diagnostics import Diagnostic, Source, error, has_errors
 from reconciler.edit.choose import YAML
 from reconciler.edit.entries import Entry
@@ -83,7 +83,7 @@ class Appendix:
         if start is None:
             start = _text([*_opening(self._layout, provider)[:-1], f"{ACCOUNTS}: {{}}"])
         findings: list[Diagnostic] = []
-        self.bench, accounts = bench(BytesIO(start), self._found, judge(), findings)
+        self.bench, accounts = bench(judge(), self._found, BytesIO(start), findings)
         if findings:
             raise ConfigError(findings)
         if wrong := {"profile", "configuration"} & self.bench.defaults.keys():
@@ -197,7 +197,7 @@ class Appendix:
     def _prove(self, whole: IO[bytes]) -> None:
         findings: list[Diagnostic] = []
         old, new = _Told(()), _Told(())
-        for account in held(whole, self._found, self._judge(), findings):  # type: ignore[arg-type]
+        for account in alone(self._judge(), self._found, whole, findings):  # type: ignore[arg-type]
             (old if old.count < self._old.count else new).add(account)
         if has_errors(findings) or (old.seal, new.seal) != (self._old.seal, self._new.seal):
             raise self._refused(

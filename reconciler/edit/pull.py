@@ -10,10 +10,10 @@ from itertools import zip_longest
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from reconciler.accounts import Account, Address, flatten, is_banned, split
+from reconciler.config.alone import alone
 from reconciler.config.files import Found
 from reconciler.config.judge import Judge
 from reconciler.config.nodes import Close, Item, Node, Open, parts
-from reconciler.config.stream import held
 from reconciler.diagnostics import Diagnostic, Source, error, has_errors, warning
 from reconciler.diff import same
 from reconciler.drift import MISSING, Difference, Drifted
@@ -219,7 +219,7 @@ def _proven(
 ) -> bool:
     """Tell whether two texts declare the same accounts but for the wishes, which must be there."""
     findings: list[Diagnostic] = []
-    streams = (held(BytesIO(data), found, judge(), findings) for data in (old, new))
+    streams = (alone(judge(), found, BytesIO(data), findings) for data in (old, new))
     for before, after in zip_longest(*streams):
         if before is None or after is None:
             return False

@@ -6,11 +6,11 @@ hides is hidden before the seal is made, and shown after it was compared.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -95,7 +95,17 @@ def stored(sum: int) -> bytes:
 
 def term(address: str, look: bytes | None) -> int:
     """Return what one account adds to the sum over the content."""
-    return int.from_bytes(hashlib.sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
+    return terms([(address, look)])
+
+
+def terms(accounts: Iterable[tuple[str, bytes | None]]) -> int:
+    """Return what accounts add to the sum; a call for each of a million would be felt."""
+    return sum(
+        [
+            int.from_bytes(sha256(address.encode() + b"\0" + (look or b"")).digest(), "big")
+            for address, look in accounts
+        ]
+    )
 
 
 def demand_sum(found: int, kept: int, what: str) -> None:

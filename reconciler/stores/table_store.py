@@ -42,6 +42,7 @@ from reconciler.stores.rows import (
     number,
     opened,
     term,
+    terms,
     to_intent,
     to_record,
     to_run,
@@ -105,7 +106,7 @@ class TableStore:
                 return
             found = 0
             for chunk in reading.tables.index():
-                found += sum([term(address, look) for address, look in chunk])
+                found += terms(chunk)
                 yield from _shown(chunk, reading.cipher)
             demand_sum(found, reading.meta.content, "the accounts")
 

@@ -48,10 +48,11 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]|(?<!\\S):(?=:)|#(?=#\\w*\\[)"
 )
-_MARK = re.compile(f'"{ERASED.pattern}"')
-_TICKS = re.compile("`+")
-_PLAIN = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)*")
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Compiled when they are used: such sets of characters take a while.
+_MARK = f'"{ERASED.pattern}"'
+_TICKS = "`+"
+_PLAIN = r"[^\W\d_]+(?: [^\W\d_]+)*"
+_NO_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _LINES = re.compile(f"\x1b\\[\\d*m|{_UNSAFE.pattern}")
 
 
@@ -65,6 +66,8 @@ def visible(text: str, width: int = WIDTH) -> str:
     if len(text) > width:
         cut = len(text) - width
         return f"{visible(text[:width])}… ({cut:,} more characters)"
+    if text.isprintable() and ":" not in text and "#" not in text:
+        return text
     return _UNSAFE.sub(lambda found: f"\\u{{{ord(found.group()):x}}}", text)
 
 
@@ -99,7 +102,7 @@ def prose(text: str, width: int = WIDTH) -> str:
 
     Plain are letters and single spaces, of which no Markdown makes anything.
     """
-    return text if len(text) <= width and _PLAIN.fullmatch(text) else code(text, width)
+    return text if len(text) <= width and re.fullmatch(_PLAIN, text) else code(text, width)
 
 
 def mark(what: str, workspace: str) -> str:
@@ -115,7 +118,7 @@ def fence(lines: Iterable[str], language: str = "") -> list[str]:
 
 
 def _longest_run(text: str) -> int:
-    return max(map(len, _TICKS.findall(text)), default=0) if "`" in text else 0
+    return max(map(len, re.findall(_TICKS, text)), default=0) if "`" in text else 0
 
 
 def for_page(held: object) -> object:
@@ -136,7 +139,7 @@ def for_property(text: str) -> str:
 
 def for_xml(text: str, width: int = LONG) -> str:
     """Return text from outside as characters that XML may hold; its marks are for the writer."""
-    return _NO_XML.sub("", visible(text, width))
+    return re.sub(_NO_XML, "", visible(text, width))
 
 
 def value(held: Any, width: int = WIDTH) -> str:
@@ -148,7 +151,7 @@ def value(held: Any, width: int = WIDTH) -> str:
     if isinstance(held, str):
         return f'"{visible(held, width)}"'
     told = json.dumps(held, ensure_ascii=False, sort_keys=True)
-    return visible(_MARK.sub("(erased)", told), width)
+    return visible(re.sub(_MARK, "(erased)", told), width)
 
 
 def number(count: int, noun: str) -> str:
