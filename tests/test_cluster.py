@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import store_postgres
+import yaml
 from jsonschema import Draft202012Validator
 
 from reconciler.cluster import chunks, engine
@@ -25,6 +26,7 @@ from tests.shared_emulator import control, emulating
 from tests.world import World
 
 database = store_postgres.database
+ROOT = Path(__file__).parents[1]
 FOUR = [f"u{n}: {{profile: {{name: N{n}}}}}" for n in range(4)]
 
 
@@ -170,15 +172,29 @@ def test_a_worker_that_is_told_to_stop_gives_its_chunk_back(world):
     assert world.run("plan", "--detailed-exitcode").code == 0
 
 
-def test_an_idle_worker_ends_when_it_is_told_to(world):
-    """Ctrl-C while there is nothing to do: exit 130, and no worker is left behind."""
-    enqueue(world)
-    drain(world)
-    worker = world.start("worker")
+def test_the_deployment_s_own_words_work_until_they_are_told_to_stop(world):
+    """Its pod is held back as the CronJob's is; its command waits, works, and ends at SIGTERM."""
+    told, job = (
+        yaml.safe_load((ROOT / "examples/ci/kubernetes" / name).read_text(encoding="utf-8"))
+        for name in ("workers.yaml", "cronjob.yaml")
+    )
+    pod, other = (
+        one["template"]["spec"] for one in (told["spec"], job["spec"]["jobTemplate"]["spec"])
+    )
+    (container,), (known,) = pod.pop("containers"), other.pop("containers")
+    words = [one.replace("/workspace", str(world.root)) for one in container.pop("args")]
+    worker = world.start(*words)
     until(lambda: "Waiting for chunks of many" in worker.err)
-    worker.signal(signal.SIGINT)
-    assert worker.wait() == 130
+    enqueue(world)
+    until(lambda: not waiting(world))
+    worker.signal(signal.SIGTERM)
+
+    assert (worker.wait(), world.told("a")) == (130, [("create", f"u{n}") for n in range(4)])
     assert world.run("worker", "--status", "--json").json["workers"] == []
+    assert (told["apiVersion"], told["kind"], words[-1]) == ("apps/v1", "Deployment", "worker")
+    assert container == {key: value for key, value in known.items() if key != "args"}
+    assert pod.pop("terminationGracePeriodSeconds") >= 30
+    assert pod == {key: value for key, value in other.items() if key != "restartPolicy"}
 
 
 def test_a_worker_of_another_host_is_dead_when_it_is_silent(world, monkeypatch):
