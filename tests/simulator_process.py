@@ -192,7 +192,12 @@ class Process(Session):
         self.request, self.stop, self.sent = None, Stop(), 0
 
     def desired(self, *, cache):
-        return SimpleNamespace(batches=lambda: iter(self.world.desired), again=tuple)
+        return SimpleNamespace(
+            batches=lambda: iter(self.world.desired),
+            again=tuple,
+            alike=lambda chain: None,
+            keep_alike=lambda chain: None,
+        )
 
     def targets(self, texts):
         return ()
