@@ -90,14 +90,14 @@ class _Carrying:
             claim.done()
         return summary
 
-    def _locked(self, session: Session, id: str, app: str) -> Summary:
+    def _locked(self, session: Session, workflow: str, app: str) -> Summary:
         store, holder = session.store, session.holder("worker")
         for held in store.locks():
             if overlap(held.apps, {app}):
                 self.reporter.tell(Waiting(held))
         with store.lock(holder, _FOREVER, apps={app}) as writer:
             this, who = new_id(), store.identity()
-            chunk = self.tables.begin(id, this, self.engine.id, session.keys, who)
+            chunk = self.tables.begin(workflow, this, self.engine.id, session.keys, who)
             if chunk is None:
                 return Summary()
             run = replace(
@@ -108,7 +108,7 @@ class _Carrying:
             )
             summary = self._begun(session, writer, chunk, run)
             if not summary.interrupted:
-                self.tables.finish(id, _counts(summary))
+                self.tables.finish(workflow, _counts(summary))
             about = f"{app}, chunk {chunk.number}: "
             self.reporter.end(summary, about=about, more={"app": app, "chunk": chunk.number})
             return summary

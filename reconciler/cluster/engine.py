@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from reconciler.changes import Plan
 from reconciler.cluster.chunks import VERSION
 from reconciler.cluster.tables import DEAD, Tables
-from reconciler.errors import ConfigError, ReconcilerError, StateError
+from reconciler.errors import ConfigError, StateError
 from reconciler.state import Identity, Run
 from reconciler.stores.cipher import Cipher
 
@@ -50,7 +50,10 @@ class Returned(BaseException):
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A chunk that this worker has to carry out, until it is `done` or `returned`."""
+    """A chunk that this worker has to carry out, until it is `done` or `returned`.
+
+    `id` is that of DBOS's workflow.
+    """
 
     id: str
     ended: threading.Event = field(default_factory=threading.Event)
@@ -107,13 +110,13 @@ class Engine:
 
     def __init__(self, tables: Tables, *, takes: bool) -> None:
         self.id = str(uuid.uuid4())
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
         self._tables, self._takes = tables, takes
         self._own = tables.apart()  # for the thread of the heartbeat
         self._queue = tables.workspace
         self._claims: SimpleQueue[Claim] = SimpleQueue()
         self._held: set[Claim] = set()
-        self._carried: set[str] = set()
+        self._last: Claim | None = None
         self._left = threading.Event()
         self._over = False
         self._pulse = threading.Thread(target=self._beat, name="worker-heartbeat", daemon=True)
@@ -206,7 +209,7 @@ class Engine:
 
         assert self._client is not None
         with _told(self._tables):
-            # The engine would take them for the same, should the plan ever be made again.
+            # How they ended is told by our own tables.
             ended = self._client.list_workflows(
                 status=_ENDED, queue_name=self._queue, load_input=False, load_output=False
             )
@@ -235,7 +238,8 @@ class Engine:
         if self.failure is not None:
             raise self.failure
         with suppress(Empty):
-            return self._claims.get(timeout=seconds)
+            self._last = self._claims.get(timeout=seconds)
+            return self._last
         return None
 
     def leave(self) -> None:
@@ -269,9 +273,10 @@ class Engine:
         ending.join(_PATIENCE)
 
     def _await_outcomes(self) -> None:
-        """Wait, not for long, until DBOS has written down what was carried out."""
+        """Wait, not for long, until DBOS has written down what was carried out last."""
+        done = self._last.id if self._last and self._last.carried else ""
         for _ in range(100):
-            if not {one.workflow_id for one in self._pending(self.id)} & self._carried:
+            if done not in {one.workflow_id for one in self._pending(self.id)}:
                 return
             time.sleep(0.01)
 
@@ -305,7 +310,6 @@ class Engine:
         self._held.discard(claim)
         if not claim.carried:
             raise Returned
-        self._carried.add(claim.id)
 
     def _beat(self) -> None:
         """Say that this worker lives, and have the chunks of those that died carried out anew."""
@@ -318,7 +322,7 @@ class Engine:
                     if living is not None:
                         self._resume(x for x in self._pending() if x.executor_id not in living)
                 silent = 0.0
-            except ReconcilerError as problem:
+            except Exception as problem:
                 silent += BEAT
                 log.debug("no heartbeat for %s s: %s", silent, problem)
                 if silent >= DEAD:

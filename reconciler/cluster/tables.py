@@ -39,7 +39,9 @@ _KEPT: Final = 30
 _SEALED: Final = Kind("chunk", "the chunk {0}", ((1, bytes),))
 _MADE: Final = """
 CREATE TABLE IF NOT EXISTS reconciler_chunks (
-  id text COLLATE "C" PRIMARY KEY,  -- of DBOS's workflow too
+  id text COLLATE "C" PRIMARY KEY,  -- workspace, plan, app and number
+  workflow text COLLATE "C" NOT NULL UNIQUE,  -- of DBOS: a new one each time it is queued
+  round bigint NOT NULL DEFAULT 1,  -- how often it was queued
   workspace text COLLATE "C" NOT NULL,
   plan text NOT NULL,               -- fingerprint of the whole plan
   app text NOT NULL,
@@ -176,7 +178,7 @@ class Tables:
     def queue(
         self, connection: Connection, plan: Plan, who: Identity, run: Run, cipher: Cipher
     ) -> tuple[list[tuple[str, str]], int]:
-        """Write a plan's chunks; return id and app of each, and how many were not queued yet.
+        """Write a plan's chunks; return workflow and app of each, and how many were not queued yet.
 
         It is the caller's transaction. One that was done is queued anew: its plan was made again.
         """
@@ -187,39 +189,55 @@ class Tables:
             _, body, seal = sealed(_SEALED, (id, canonical(told)), cipher)
             fresh += connection.execute(
                 b"INSERT INTO reconciler_chunks"
-                b" (id, workspace, plan, app, number, actions, key, body, seal)"
-                b" VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (id) DO UPDATE SET"
+                b" (id, workflow, workspace, plan, app, number, actions, key, body, seal)"
+                b" VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (id) DO UPDATE SET"
+                b" round = reconciler_chunks.round + 1,"
+                b" workflow = reconciler_chunks.id || '/' || (reconciler_chunks.round + 1),"
                 b" actions = excluded.actions, key = excluded.key, body = excluded.body,"
                 b" seal = excluded.seal, queued_at = now(), runs = '{}', worker = '',"
                 b" done_at = NULL, result = '' WHERE reconciler_chunks.done_at IS NOT NULL",
                 (
-                    *(id, self.workspace, plan.fingerprint, app, number, len(piece.actions)),
+                    *(
+                        id,
+                        f"{id}/1",
+                        self.workspace,
+                        plan.fingerprint,
+                        app,
+                        number,
+                        len(piece.actions),
+                    ),
                     *(who.key, body, seal),
                 ),
             ).rowcount
-            found.append((id, app))
+            row = connection.execute(
+                b"SELECT workflow FROM reconciler_chunks WHERE id = %s", (id,)
+            ).fetchone()
+            found.append((row[0] if row else "", app))
         connection.execute(
             b"DELETE FROM reconciler_chunks WHERE done_at < now() - make_interval(days => %s)",
             (_KEPT,),
         )
         return found, fresh
 
-    def app(self, id: str) -> str:
+    def app(self, workflow: str) -> str:
         """Return the app of a chunk that is still to be done, empty where there is none."""
         with self.connected() as connection:
             row = connection.execute(
-                b"SELECT app FROM reconciler_chunks WHERE id = %s AND done_at IS NULL", (id,)
+                b"SELECT app FROM reconciler_chunks WHERE workflow = %s AND done_at IS NULL",
+                (workflow,),
             ).fetchone()
         return row[0] if row else ""
 
-    def begin(self, id: str, run: str, worker: str, keys: Keys, who: Identity) -> Chunk | None:
+    def begin(
+        self, workflow: str, run: str, worker: str, keys: Keys, who: Identity
+    ) -> Chunk | None:
         """Note that a run begins to carry a chunk out; return it, None if it is done already."""
         with self.connected() as connection:
             row = connection.execute(
                 b"UPDATE reconciler_chunks SET runs = runs || %s::text, worker = %s"
-                b" WHERE id = %s AND done_at IS NULL"
+                b" WHERE workflow = %s AND done_at IS NULL"
                 b" RETURNING id, body, seal, app, number, plan, key, runs",
-                (run, worker, id),
+                (run, worker, workflow),
             ).fetchone()
             return self._chunk(row, keys, who) if row else None
 
@@ -232,13 +250,13 @@ class Tables:
         run = Run.from_json(shape["run"])
         return Chunk(id, app, number, fingerprint, plan, run, tuple(runs))
 
-    def finish(self, id: str, result: Mapping[str, Any]) -> None:
+    def finish(self, workflow: str, result: Mapping[str, Any]) -> None:
         """Note how a chunk ended, and keep nothing else of it."""
         with self.connected() as connection:
             connection.execute(
                 b"UPDATE reconciler_chunks SET body = NULL, seal = NULL, done_at = now(),"
-                b" result = %s WHERE id = %s",
-                (canonical(dict(result)).decode(), id),
+                b" result = %s WHERE workflow = %s",
+                (canonical(dict(result)).decode(), workflow),
             )
 
     def open(self) -> int:
