@@ -255,7 +255,7 @@ def apply(
     reports = _Reports(workspace, report)
     with (
         _stopping(session, reports.stop, stop),
-        locked(session, reports.tell, lock_timeout, reports.stop) as applying,
+        locked(session, reports.tell, saved.targets, lock_timeout, reports.stop) as applying,
     ):
         ready = applying.ready(saved)
         summary = applying.carry_out(ready)

@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import store_postgres
 
 from reconciler.cli.arguments import parse, whole
 from reconciler.exits import Exit
 from reconciler.state import Holder
 from reconciler.stores.sqlite import SqliteStore
+from tests.cluster_world import clustered
 from tests.shared_emulator import emulating
 from tests.world import World
 
+database = store_postgres.database
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -75,8 +78,8 @@ ORDER = ["init", "validate", "plan", "show", "apply", "import", "state", "refres
 """What needs another's doing comes after it; a command that is not named comes last."""
 LATER = ["state mv", "state rm", "state push", "state restore", "erase"]
 """What takes away or puts back what others look at comes at the very end."""
-APART = {"demo", "emulator", "force-unlock"}
-"""The latter two have a test of their own; `demo` is run from the wheel (`test_installed.py`)."""
+APART = {"demo", "emulator", "force-unlock", "worker"}
+"""The others have a test of their own; `demo` is run from the wheel (`test_installed.py`)."""
 SAYS_SO = {"drift": Exit.CHANGES, "fmt": Exit.CHANGES}
 """What ends with another code than 0 here: somebody was at the console, nobody laid files out."""
 
@@ -157,6 +160,15 @@ def test_the_force_unlock_s_example_unlocks(tmp_path: Path) -> None:
         free = world.run("lock", "status", "--json").json
     store.close()
     assert (ended.code, free["held"]) == (0, False), ended.err
+
+
+def test_the_worker_s_example_drains(tmp_path: Path, database: str) -> None:
+    """`worker --drain` carries out what was queued and ends."""
+    with clustered(tmp_path, database) as world:
+        world.declare("x: {}")
+        assert world.run("apply", "--auto-approve", "--enqueue").code == 0
+        ended = world.run(*example("worker"))
+    assert (ended.code, ended.code in codes("worker")) == (0, True), ended.err
 
 
 def test_the_readme_s_table_is_the_parser() -> None:

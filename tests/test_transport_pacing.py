@@ -165,3 +165,46 @@ def test_stopping_ends_the_wait_soon():
     for thread in waiting:
         thread.join(2)
     assert found == [None] * 4
+
+
+@pytest.mark.parametrize("rate", [1, 5, 80, 400])
+@pytest.mark.parametrize("gap", [0.0, 0.2, 5.0])
+def test_another_process_goes_on_at_the_same_pace(rate, gap):
+    """Ten processes one after the other keep the rate and use it, whatever each of them sent."""
+    fake, before, left, sent, work = FakeClock(time=0.0), {}, 0.0, [], []
+    for n in range(10):
+        pacer = Pacer(lambda api: rate, fake.clock, lambda: False)
+        pacer.resume(before, fake.time - left)
+        began = fake.time
+        for call in range((3 * rate, rate // 3 or 1)[n % 2]):
+            api = ("api", "other")[n % 3 == 2 and call % 2]
+            slot = pacer.wait(api)
+            sent.append((api, fake.time))
+            slot.answered(fake.time + 0.001)
+        work.append(fake.time - began)
+        before, left = pacer.told(), fake.time
+        fake.time += gap
+    for api in ("api", "other"):
+        assert fullest([at for name, at in sent if name == api]) <= rate
+    if not gap:
+        assert len(sent) / (sum(work) + 1) >= 0.9 * rate
+
+
+def test_who_follows_a_process_that_was_killed_waits_a_second():
+    """Of one that left no word it is taken for sent what the rate allows; a pause goes on."""
+    fake = FakeClock(time=0.0)
+    pacer = Pacer(lambda api: 5, fake.clock, lambda: False)
+    pacer.resume(None)
+    assert pacer.told() is None
+    sent = []
+    for _ in range(6):
+        slot = pacer.wait("api")
+        sent.append(fake.time)
+        slot.answered(fake.time)
+    assert (sent[0] >= 1.0, fullest([0.0] * 5 + sent) <= 5) == (True, True)
+    pacer.penalize("api", 30)
+    after = Pacer(lambda api: 5, fake.clock, lambda: False)
+    after.resume(pacer.told(), 10.0)
+    began = fake.time
+    after.wait("api")
+    assert fake.time - began == pytest.approx(20.0, abs=0.2)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from reconciler.changes import Override, Plan
+from reconciler.cli import enqueue
 from reconciler.cli.console import Console
 from reconciler.cli.flags import allowed, moment, reasons, seconds
 from reconciler.cli.formats import show_plan
@@ -59,10 +60,12 @@ def run(arguments: Namespace, console: Console) -> int:
         )
     reporter = Reporter(console, json=arguments.format == "json")
     with opened(arguments, console) as session:
+        if arguments.enqueue:
+            enqueue.require(session, "--enqueue")
         given = session.overrides(reasons(arguments.override))
         patience = seconds(arguments.lock_timeout)
         targets = session.targets(arguments.target) if saved is None else saved.targets
-        with locked(session, reporter.tell, patience, targets=targets) as applying:
+        with locked(session, reporter.tell, targets, patience) as applying:
             told = _Told(session, arguments, console, reporter, applying)
             return told.run(saved, allow, given)
 
@@ -129,6 +132,10 @@ class _Told:
         self.console.findings(self.session.warnings if refused(planned, judged) else findings)
 
     def _carry_out(self, planned: Plan) -> int:
+        if planned.actions and self.arguments.enqueue:
+            queued = enqueue.enqueue(self.session, planned, self.applying.begin(planned))
+            self.reporter.last(queued, enqueue.line(queued))
+            return Exit.DONE
         summary = self.applying.carry_out(planned, partial(self._interruptible, planned))
         told = self.applying.settled or summary.in_doubt or planned.actions
         self.reporter.end(summary, quiet=not told)

@@ -298,8 +298,21 @@ def _apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", metavar="TIME", help="judge bans as of this moment")
     _allow(parser)
     _override(parser)
+    parser.add_argument(
+        "--enqueue",
+        action="store_true",
+        help="put it on the queue of the workers instead (state in PostgreSQL)",
+    )
     _cache(parser)
     _lock_timeout(parser)
+    _json(parser)
+
+
+def _worker(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--drain", action="store_true", help="end when nothing is left to do")
+    parser.add_argument(
+        "--status", action="store_true", help="show what is queued and who works on it"
+    )
     _json(parser)
 
 
@@ -501,6 +514,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "plan": _plan,
     "show": _show,
     "apply": _apply,
+    "worker": _worker,
     "drift": _drift,
     "refresh": _refresh,
     "import": _import,
@@ -554,6 +568,12 @@ _TEXTS = {
         "carry out a saved plan; without one plan, ask for `yes` and apply",
         "apply plan.json",
         _APPLIED,
+    ),
+    "worker": (
+        "carry out what `apply --enqueue` queued, as one of many machines",
+        "worker --drain",
+        "exit codes: 0 nothing is left (--drain) · 1 error · 3 of what it did some failed\n"
+        "            5 lost the lock · 6 another app · 64 wrong usage · 130 interrupted",
     ),
     "drift": (
         "compare what the vendors hold with what is recorded; changes nothing",

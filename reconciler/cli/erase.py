@@ -10,6 +10,7 @@ from typing import Final
 
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
+from reconciler.cli.enqueue import refuse_queued
 from reconciler.cli.flags import seconds
 from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic, error
@@ -43,6 +44,7 @@ def run(arguments: Namespace, console: Console) -> int:
         console.ask(question, agreed=arguments.auto_approve)
         erasure = Erasure(os.urandom(16))
         with session.lock("erase", seconds(arguments.lock_timeout)) as writer:
+            refuse_queued(session, where)
             record = _record(session, where)
             this = session.run("erase")
             writer.begin(this)

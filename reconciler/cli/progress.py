@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
@@ -79,9 +81,32 @@ class Reporter:
 
     def begin(self, planned: Plan) -> None:
         """Announce version and plan on the stream."""
-        self._line(shapes.version(__version__), f"reconciler {__version__}")
+        self.version()
         for action in planned.actions:
             self._line(shapes.planned(action), f"{action.address}: {action.kind} planned")
+
+    def version(self) -> None:
+        """Begin the stream."""
+        if self.json:
+            self._line(shapes.version(__version__), f"reconciler {__version__}")
+
+    def chunk(self, app: str, chunk: int, fingerprint: str, planned: Plan) -> None:
+        """Announce a chunk of a plan, and begin to count."""
+        shape = shapes.chunk(app, chunk, fingerprint, len(planned.actions))
+        said = f"{app}, chunk {chunk} of plan {fingerprint[:19]}"
+        said = f"{visible(said)}: {number(len(planned.actions), 'action')}"
+        if self.json:
+            self._line(shape, said)
+        else:
+            self.console.say(said)
+        self.start(planned)
+
+    def last(self, shape: dict[str, Any], line: str) -> None:
+        """Say how it ended where that is told by no `Summary`."""
+        if self.json:
+            self._line(shape, line)
+        else:
+            self.console.print(line)
 
     def start(self, planned: Plan) -> None:
         """Begin to count."""
@@ -118,8 +143,18 @@ class Reporter:
         say = self._pace.say if self._pace else self.console.say
         say(line)
 
-    def end(self, summary: Summary, *, quiet: bool = False) -> None:
-        """Say how it ended; `quiet` where the plan has said already that there is nothing."""
+    def end(
+        self,
+        summary: Summary,
+        *,
+        quiet: bool = False,
+        about: str = "",
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Say how it ended; `quiet` where the plan has said already that there is nothing.
+
+        `about` and `more` tell which part of a plan it is about, in text and in JSON.
+        """
         if self._pace:
             self._pace.end()
         for because, count in self._skipped.items():
@@ -127,13 +162,13 @@ class Reporter:
         for one in self._splits[:SPOKEN]:
             self.console.print(text.event(one) or "")
         if len(self._splits) > SPOKEN:
-            more = f"{len(self._splits) - SPOKEN:,} more are done in some of their apps only"
-            self.console.print(f"{more}; run apply again, they go first")
+            others = f"{len(self._splits) - SPOKEN:,} more are done in some of their apps only"
+            self.console.print(f"{others}; run apply again, they go first")
         line = text.event(summary) or ""
         if self.json:
-            self._line(shapes.event(summary), line)
+            self._line({**shapes.event(summary), **more}, f"{visible(about)}{line}")
         elif not quiet:
-            self.console.print(line)
+            self.console.print(f"{visible(about)}{line}")
 
     def _line(self, shape: dict[str, Any], message: str) -> None:
         self.console.json({**shape, "at": to_text(now()), "message": message})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.cli.console import Console
+from reconciler.cli.enqueue import refuse_queued
 from reconciler.cli.erase import BEYOND, old_copies
 from reconciler.cli.flags import seconds
 from reconciler.diagnostics import Diagnostic, error
@@ -33,6 +34,7 @@ def rekey(session: Session, arguments: Namespace, console: Console) -> int:
     rewritten: list[Path] = []
     failed: list[Diagnostic] = []
     with session.lock(OPERATION, seconds(arguments.lock_timeout), store) as writer:
+        refuse_queued(session)
         this = session.run(OPERATION)
         if before.lineage:
             writer.begin(this)

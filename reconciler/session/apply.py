@@ -32,13 +32,14 @@ SKEW = 60.0
 def locked(
     session: Session,
     report: Callable[[Event], None],
+    targets: Collection[str] = (),
     patience: float = 0.0,
     stop: threading.Event | None = None,
-    targets: Collection[str] = (),
 ) -> Iterator[Applying]:
-    """Take the lock for an apply; `patience` is for how many seconds another holder is waited for.
+    """Take the lock for an apply, of the apps alone that its targets name, if it has some.
 
-    With `targets`, as `Session.targets` returns them, only the apps that they name are locked.
+    `patience` is for how many seconds another holder is waited for.
+
     Raises ConfigError in the run of a pull request, StateError where the state would be lost with
     the machine, Locked where somebody holds the lock.
     """

@@ -208,7 +208,7 @@ class PostgresPlace:
 
     def _connected(self) -> Connection:
         """Return a connection of our own to the server, set up for the schema."""
-        connection = self._plain()
+        connection = self.plain()
         with _closing_if_it_fails(connection):
             self._judge(connection)
             before = time.time()
@@ -223,7 +223,8 @@ class PostgresPlace:
             self._ahead = now - before
         return connection
 
-    def _plain(self) -> Connection:
+    def plain(self) -> Connection:
+        """Return a connection to the database that nothing is known of, in autocommit mode."""
         return self._connect(
             **self._how, client_encoding="utf8", autocommit=True, prepare_threshold=None
         )
@@ -253,7 +254,7 @@ class PostgresPlace:
         if self._trusted or connection.info.backend_pid == pid:
             self._trusted = True
             return
-        with closing(self._plain()) as other:
+        with closing(self.plain()) as other:
             seen = {(_pid(connection), _pid(other)) for _ in range(_LOOKS)}
         one, two = seen.pop()
         if seen or one == two:

@@ -163,6 +163,11 @@ class Transport:
         """The most seconds that the vendor's clock was seen apart from ours."""
         return self._skew
 
+    @property
+    def pacer(self) -> Pacer:
+        """What holds its calls below the app's rate."""
+        return self._pacer
+
     def run(self, call: Call[T]) -> T:
         """Drive a conversation to its end and return its result.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from reconciler.transport.clock import Clock
 
@@ -69,6 +69,20 @@ class _Lane:
         self.quickest = math.inf
         self.answers = 0
 
+    def recall(self, heard: Sequence[float], paused: float) -> None:
+        """Count calls that another process sent, by when each was answered, oldest first."""
+        self.heard.extend(heard)
+        self.paused = max(self.paused, paused)
+
+    def told(self, now: float) -> dict[str, Any]:
+        """Return what `recall` needs, in seconds before now; what is under way counts as of now."""
+        with self.lock:
+            ages = [now - one for one in self.heard if now - one < self.span]
+            return {
+                "heard": [*(round(age, 4) for age in ages), *[0.0] * self.open],
+                "paused": max(0.0, self.paused - now),
+            }
+
     def due(self, now: float) -> float:
         """Return when the next call may leave, as far as it is known now."""
         with self.lock:
@@ -127,6 +141,33 @@ class Pacer:
         self._stopped = stopped
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
+        self._before: Mapping[str, Mapping[str, Any]] | None = {}
+        self._since = 0.0
+
+    def resume(self, before: Mapping[str, Mapping[str, Any]] | None, age: float = 0.0) -> None:
+        """Count what another process sent; call it before the first `wait`.
+
+        `before` is what its pacer `told`, `age` seconds ago; None where nobody knows: then it sent
+        as much as it could until now.
+        """
+        self._before, self._since = before, self._clock.monotonic() - age
+
+    def told(self) -> dict[str, dict[str, Any]] | None:
+        """Return, by API, what still counts: for another process that goes on from here.
+
+        None where what was sent before is not known, and still counts.
+        """
+        now = self._clock.monotonic()
+        age, lasts = now - self._since, max(1.0, 1 / self._rate("")) + _ROUNDING
+        with self._lock:
+            lanes = {api: lane.told(now) for api, lane in self._lanes.items()}
+        if self._before is None:
+            return None if age < lasts else lanes
+        unused = {api: one for api, one in self._before.items() if api not in lanes}
+        for api, one in unused.items():
+            heard = [past + age for past in one["heard"] if past + age < lasts]
+            lanes[api] = {"heard": heard, "paused": max(0.0, one["paused"] - age)}
+        return {api: one for api, one in lanes.items() if one["heard"] or one["paused"]}
 
     def wait(self, api: str) -> Slot | None:
         """Wait until a call of the API may leave; None if the run was stopped meanwhile."""
@@ -153,4 +194,12 @@ class Pacer:
         with self._lock:
             if (lane := self._lanes.get(api)) is None:
                 lane = self._lanes[api] = _Lane(self._rate(api), self._clock.monotonic())
+                self._recall(api, lane)
             return lane
+
+    def _recall(self, api: str, lane: _Lane) -> None:
+        if self._before is None:
+            lane.recall([self._since] * lane.count, self._since)
+        elif one := self._before.get(api):
+            heard = sorted(self._since - age for age in one["heard"])
+            lane.recall(heard, self._since + one["paused"])

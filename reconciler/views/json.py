@@ -45,6 +45,17 @@ def planned(action: Any) -> dict[str, Any]:
     }
 
 
+def chunk(app: str, chunk: int, fingerprint: str, actions: int) -> dict[str, Any]:
+    """Return the line that announces a chunk that a worker begins to carry out."""
+    return {
+        "type": "chunk",
+        "app": app,
+        "chunk": chunk,
+        "fingerprint": fingerprint,
+        "actions": actions,
+    }
+
+
 def event(happened: Event) -> dict[str, Any]:
     """Return one line of the stream, without time and message."""
     match happened:

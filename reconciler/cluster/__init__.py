@@ -1,0 +1,1 @@
+"""Many machines: a plan as chunks on a queue in PostgreSQL, which workers carry out."""
