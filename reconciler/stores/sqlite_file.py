@@ -27,7 +27,7 @@ from reconciler.stores.sqlite_migrate import (
     packaged,
     schema,
 )
-from reconciler.stores.sqlite_tables import SqliteTables
+from reconciler.stores.sqlite_tables import SqliteTables, demand_whole
 from reconciler.stores.sqlite_told import told
 from reconciler.stores.tables import Check
 
@@ -40,8 +40,9 @@ _SETTINGS: Final = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA synchronous = FULL",
 )
-# A reader leaves out the journal: it only grows, and what is read of it carries seals and sums.
-_CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs", "app_lock")
+# A reader leaves out the journal: it only grows, and what is read of it carries seals and sums. The
+# accounts are walked before the first of them is read.
+_CHECKED: Final = ("sqlite_schema", "meta", "lock", "runs", "app_lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,11 @@ class SqliteFile:
         with self.told(), _closing_if_it_fails(self._connected()) as connection:
             self._verify(connection, write=False)
             if not self._older(connection):
-                return self._checked(connection, check, mark)
+                return self._checked(connection, check, mark, walked=False)
             newest = self._newest(connection)
         connection.close()
         with self.told(), _closing_if_it_fails(newest):
-            return self._checked(newest, check, mark, copied=True)
+            return self._checked(newest, check, mark, copied=True, walked=False)
 
     def write(self, check: Check) -> SqliteTables:
         """Return checked tables to write to, made or brought up to date where needed."""
@@ -226,7 +227,8 @@ class SqliteFile:
     def _verify(self, connection: sqlite3.Connection, *, write: bool) -> None:
         """Raise StateError or Broken unless the open file is one of ours and its pages are whole.
 
-        The pages are walked: all for a writer, all but the journal's for a reader. An older
+        The pages are walked: all for a writer; for a reader all but those of the journal, and of
+        the accounts, which tables that were not `walked` look at themselves. An older
         schema passes.
         """
         application = _pragma(connection, "application_id")
@@ -249,10 +251,7 @@ class SqliteFile:
             raise Broken(f"its tables are not those of schema version {version}")
         known = {"sqlite_schema", *(name for _, name, *_ in tables)}
         for table in ("",) if write else (one for one in _CHECKED if one in known):
-            check = f"PRAGMA quick_check({table})" if table else "PRAGMA quick_check"
-            (finding,) = connection.execute(check).fetchone()
-            if finding != "ok":
-                raise Broken(str(finding))
+            demand_whole(connection, table)
 
     def _create(self) -> None:
         """Make the file with its tables unless it exists by now, whole or not at all.

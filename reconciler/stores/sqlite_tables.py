@@ -16,12 +16,21 @@ from reconciler.values import canonical
 _FETCH: Final = 1000
 
 
+def demand_whole(connection: sqlite3.Connection, table: str = "") -> None:
+    """Raise Broken if the pages of a table, or of the whole file, are damaged."""
+    what = f"({table})" if table else ""
+    (finding,) = connection.execute(f"PRAGMA quick_check{what}").fetchone()
+    if finding != "ok":
+        raise Broken(str(finding))
+
+
 class SqliteTables:
     """Implements `reconciler.stores.tables.Tables` on a connection.
 
     `copied` says that it is one to a copy, which shows one moment and no other; `same` tells
-    whether the file is still the one that was opened. The tables are compared with the migrations
-    when the file is opened, so the order of columns is relied on.
+    whether the file is still the one that was opened, `walked` that its accounts' pages were found
+    whole. The tables are compared with the migrations when the file is opened, so the order of
+    columns is relied on.
     """
 
     def __init__(
@@ -30,11 +39,13 @@ class SqliteTables:
         clock: Callable[[], float],
         *,
         copied: bool = False,
+        walked: bool = True,
         same: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
         self.now = clock
         self._copied = copied
+        self._walked = walked
         self._same = same
         self._locks_apps = False
 
@@ -104,6 +115,7 @@ class SqliteTables:
         self._connection.execute("DELETE FROM app_lock WHERE id = ?", (id,))
 
     def index(self) -> Iterator[Sequence[tuple[Address, bytes | None]]]:
+        self._walk_accounts()
         rows = self._connection.execute(
             "SELECT address, look_digest FROM accounts ORDER BY address"
         )
@@ -111,9 +123,11 @@ class SqliteTables:
             yield chunk
 
     def every(self) -> Iterator[Row]:
+        self._walk_accounts()
         return self._paged("SELECT * FROM accounts WHERE address > ? ORDER BY address", "")
 
     def accounts(self, addresses: Sequence[Address]) -> Sequence[Row]:
+        self._walk_accounts()
         return self._connection.execute(
             "SELECT * FROM accounts WHERE address IN (SELECT value FROM json_each(?))",
             _listed(addresses),
@@ -214,6 +228,12 @@ class SqliteTables:
         (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if finding != "ok":
             raise Broken(str(finding))
+
+    def _walk_accounts(self) -> None:
+        """Raise Broken if the pages of the accounts are damaged; who reads none need not wait."""
+        if not self._walked:
+            demand_whole(self._connection, "accounts")
+            self._walked = True
 
     def _paged(self, query: str, after: str | int) -> Iterator[Row]:
         """Yield rows by their first cell; what a query reads must not be changed while it runs."""
