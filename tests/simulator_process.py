@@ -42,7 +42,13 @@ CHECKS = True
 """Whether the transport is told how to check the lock; a mutant says no."""
 
 ARGUMENTS = Namespace(
-    as_of=None, target=[], cache=False, auto_approve=True, expect=None, format="json"
+    as_of=None,
+    target=[],
+    cache=False,
+    auto_approve=True,
+    enqueue=False,
+    expect=None,
+    format="json",
 )
 
 
