@@ -70,7 +70,7 @@ class Capabilities:
     API); `batch` the most accounts one call takes, for `read` and `create`. `penalty` is the
     pause in seconds after a throttled call. `reserved` are ids that the vendor has itself, with a
     `*` what such ids begin with. `sources` says where `id`, `regions`, `rates` and `batch` were
-    read.
+    read. `entry` is what `init` writes for an app of the vendor, as it stands beneath `providers:`.
     """
 
     type: str
@@ -88,6 +88,7 @@ class Capabilities:
     penalty: float = 10.0
     reserved: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    entry: str = ""
 
     def field(self, path: str) -> Field:
         """Return the field at a path; one the vendor does not have is unsupported."""

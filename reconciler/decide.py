@@ -274,6 +274,28 @@ class Decisions:
         """Plan the field changes of a recorded account; what the vendor cannot take now waits."""
         found = list(self._fields(account, record, document))
         found += self._token(account, record, document)
+        now = self._takes(account, record, found, stays_banned=stays_banned, lifted=lifted)
+        if now or noted:
+            reasons = {reason for _, reason in now} or {Reason.CONFIG_CHANGED}
+            reason = next(reason for reason in _WEIGHT if reason in reasons)
+            self._add(
+                Update,
+                account,
+                self._reason(account.address, reason),
+                record.version,
+                (*noted, *(change for change, _ in now)),
+            )
+
+    def _takes(
+        self,
+        account: Account,
+        record: Record,
+        found: Sequence[tuple[Change, Reason]],
+        *,
+        stays_banned: bool,
+        lifted: bool,
+    ) -> list[tuple[Change, Reason]]:
+        """Return those changes that the vendor takes now; say of the others what they wait for."""
         capabilities = self.question.capabilities[split(account.address)[0]]
         later = [
             change
@@ -306,16 +328,7 @@ class Decisions:
                 "login; it follows with the next change",
             )
             now = [(change, reason) for change, reason in now if change not in shy]
-        if now or noted:
-            reasons = {reason for _, reason in now} or {Reason.CONFIG_CHANGED}
-            reason = next(reason for reason in _WEIGHT if reason in reasons)
-            self._add(
-                Update,
-                account,
-                self._reason(account.address, reason),
-                record.version,
-                (*noted, *(change for change, _ in now)),
-            )
+        return now
 
     def _fields(
         self, account: Account, record: Record, document: Document

@@ -21,7 +21,8 @@ class ReconcilerError(Exception):
     def told(self) -> str:
         """What is wrong and what to do, on one line: for where an action fails by itself."""
         return " ".join(
-            part for finding in self.diagnostics for part in (finding.summary, finding.hint) if part
+            f"{one.summary.removesuffix('.')}; {one.hint}" if one.hint else one.summary
+            for one in self.diagnostics
         )
 
     @classmethod

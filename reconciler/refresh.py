@@ -10,7 +10,7 @@ from itertools import groupby, islice
 
 from reconciler.accounts import Address, Observed, split
 from reconciler.carry import Link, look
-from reconciler.conversation import ReadFailed
+from reconciler.conversation import ReadFailed, Why
 from reconciler.errors import VendorError
 from reconciler.state import Record, Writer
 
@@ -65,11 +65,13 @@ def _told(provider: str, future: Future[dict[Address, Observed]]) -> dict[Addres
         return future.result()
     except ReadFailed as failed:
         outcome = failed.outcome
+        refused = outcome.why is Why.AUTH
         raise VendorError.of(
             "unreadable",
             f"provider {provider} could not be read",
             detail=" ".join(part for part in (outcome.code, outcome.message) if part),
-            hint="nothing was changed; run it again",
+            hint="nothing was changed; "
+            + ("check the credentials and the clock" if refused else "run it again"),
         ) from None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final
 
 
 def _encoder() -> Callable[[object], str]:
@@ -54,8 +54,6 @@ class _Absent(Enum):
 
 ABSENT: Final = _Absent.ABSENT
 """No value at all: what a field has that nobody wrote. Never the same as empty."""
-
-Absent: TypeAlias = _Absent
 
 
 def canonical(value: object) -> bytes:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from reconciler.accounts import Account, Address, encode
 from reconciler.decide import Question
-from reconciler.plan import plan
+from reconciler.planning import plan
 from reconciler.providers.yunxin import CAPABILITIES
 from reconciler.state import Record
 from reconciler.values import digest

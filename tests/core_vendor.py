@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from core_accounts import PUSH
 
-from reconciler.apply import apply
+from reconciler.applying import apply
 from reconciler.carry import Link
 from reconciler.conversation import Answer, Result, Verdict
 from reconciler.errors import SecretError, VendorError

@@ -40,8 +40,9 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-import reconciler.cli.apply as applying
+import reconciler.cli.apply as asking
 import reconciler.files as files
+import reconciler.session.apply as applying
 import reconciler.settle as settling
 import reconciler.stores.lease as locks
 import reconciler.stores.sqlite as store
@@ -149,7 +150,7 @@ Put = Callable[[Act], None]
 POINTS: dict[str, Put] = {
     "C1 before the lock": lambda at: before(store.SqliteStore, "_writable", at),
     "C2 locked": lambda at: after(stores, "take", at),
-    "C3 judged": lambda at: before(applying._Applying, "_carry_out", at),
+    "C3 judged": lambda at: before(applying.Applying, "carry_out", at),
     "C4 before the intents": lambda at: before(writers.TableWriter, "intend", at),
     "C5 in the intents' transaction": lambda at: after(tables.SqliteTables, "add_journal", at),
     "C6 intents committed": lambda at: after(writers.TableWriter, "intend", at),
@@ -167,7 +168,7 @@ POINTS: dict[str, Put] = {
     "C16 before the read-back": lambda at: before(settling, "look", at),
     "C16 read back": lambda at: after(settling, "look", at),
     "the lock was asked for": lambda at: after(stores, "take", at),
-    "planning": lambda at: before(applying, "make", at),
+    "planning": lambda at: before(asking, "make", at),
     "paced": lambda at: before(transport.Pacer, "wait", at),
 }
 
@@ -264,7 +265,7 @@ def _warm_up() -> None:
     """Plan, so that what a command imports and compiles on its way is there already."""
     from reconciler.cli import run
 
-    for name in ("cli", "providers", "stores", "transport", "views"):
+    for name in ("cli", "providers", "session", "stores", "transport", "views"):
         package = importlib.import_module(f"reconciler.{name}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"reconciler.{name}.{module.name}")

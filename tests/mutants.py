@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from simulator_store import Keeper, Writes
 
-from reconciler import apply, carry, lanes, settle
+from reconciler import applying, carry, lanes, settle
 from reconciler.conversation import Answer, Result, Verdict
 from reconciler.lanes import Unit
 from reconciler.transport.answers import judge
@@ -102,7 +102,7 @@ def kicking(patch):
 
 def unlimited(patch):
     """Apply trusts that somebody has judged the plan before."""
-    patch.setattr("reconciler.cli.apply.refused", lambda planned, judged: False)
+    patch.setattr("reconciler.session.apply.refuse", lambda planned, judged: None)
 
 
 def blind(patch):
@@ -158,13 +158,13 @@ def unchecked(patch):
 
 def proud(patch):
     """A run that has lost its lock sums up as if nothing had happened."""
-    end = apply._Run.end
+    end = applying._Run.end
 
     def mutated(self):
         with unlocked(self.writer):
             yield from end(self)
 
-    patch.setattr(apply._Run, "end", mutated)
+    patch.setattr(applying._Run, "end", mutated)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ import pytest
 from reconciler.accounts import Observed
 from reconciler.capabilities import Support
 from reconciler.conversation import Provider, Result, Why
+from reconciler.emulator import Settings
+from reconciler.emulator.vendors import VENDORS, stored_as
 from reconciler.providers import provider
 from reconciler.transport import Transport
 from reconciler.values import Reference
@@ -24,31 +26,25 @@ from tests.shared_emulator import control, impatient
 
 TOKEN = Reference("env:IM_TOKEN")
 SECRETS = {
-    "env:SECRET": "demo-app-secret",
-    "env:SECRET_KEY": "demo-secret-key",
+    "env:app_secret": "demo-app-secret",
+    "env:secret_key": "demo-secret-key",
     "env:IM_TOKEN": "a-first-token",
     "env:OTHER_TOKEN": "another-token",
 }
-NETEASE = {"app_key": "demo-app-key", "app_secret": Reference("env:SECRET")}
-TENCENT = {
-    "sdk_app_id": "1400000000",
-    "admin": "administrator",
-    "secret_key": Reference("env:SECRET_KEY"),
-}
-APPS = {
-    "yunxin": ("", NETEASE, "yunxin/demo-app-key"),
-    "commsease": ("/nimserver", NETEASE, "commsease/demo-app-key"),
-    "tencent": ("", TENCENT, "tencent/1400000000"),
-}
-"""Where the API of each vendor begins, the credentials, and where the emulator keeps the app."""
+NETEASE = {"app_key": "demo-app-key", "app_secret": Reference("env:app_secret")}
 
 
 @contextmanager
 def speaking(endpoint: str, type: str, *settings: Any) -> Iterator[Vendor]:
     """Give a provider with a way to its emulated vendor, on which no pause is waited for."""
-    path, credentials, place = APPS[type]
-    app = App("app", type, endpoint + path, rate=2000, credentials=credentials)
+    emulated, known = VENDORS[type], Settings()
     speaks = provider(type, *settings)
+    credentials = {
+        key: Reference(f"env:{key}") if "secret" in key else getattr(known, key)
+        for key in speaks.capabilities.credentials
+    }
+    app = App("app", type, endpoint + emulated.prefix, rate=2000, credentials=credentials)
+    place = f"{stored_as(type)}/{emulated.app(known)}"
     with Transport(speaks, app, lambda ref: SECRETS[ref.text], clock=impatient()) as transport:
         yield Vendor(speaks, transport, endpoint, place)
 

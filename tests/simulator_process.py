@@ -14,13 +14,14 @@ from simulator_store import Keeper
 from simulator_vendor import PREFIX, Short, faulted
 
 from reconciler.carry import Link
-from reconciler.cli.apply import _Applying
-from reconciler.cli.plan import judge, make
-from reconciler.cli.session import Session
+from reconciler.cli.apply import _Told
 from reconciler.conversation import Sink
 from reconciler.guard import limited
 from reconciler.lanes import Effects
 from reconciler.refresh import accept, read
+from reconciler.session import Session
+from reconciler.session.apply import Applying
+from reconciler.session.plan import judge, make
 from reconciler.state import Holder, Run
 from reconciler.transport import Clock, Transport
 from reconciler.transport.answers import Facts
@@ -46,9 +47,9 @@ ARGUMENTS = Namespace(
     target=[],
     cache=False,
     auto_approve=True,
-    enqueue=False,
     expect=None,
     format="json",
+    enqueue=False,
 )
 
 
@@ -263,13 +264,13 @@ class Process(Session):
     def apply(self, saved=None, allow=None):
         """Do what `reconciler apply` does under its lock; returns its exit code."""
         with self.store.lock(self.holder("apply")) as writer:
-            applying = _Applying(self, ARGUMENTS, self.console, self.heard, writer, allow or {})
-            applying.stop = self.stop
-            return applying.run(saved)
+            applying = Applying(self, writer, self.heard.tell, self.stop)
+            told = _Told(self, ARGUMENTS, self.console, self.heard, applying)
+            return told.run(saved, allow or {})
 
     def plan(self):
         """Return what `reconciler plan` would print, and the counts that a person would allow."""
-        planned = make(self, ARGUMENTS, self.store)
+        planned = make(self, self.store, as_of=self.world.moment())
         planned, judged = judge(self, planned, self.store)
         return planned, judged
 
@@ -333,15 +334,16 @@ def workspace(kind):
 def installed():
     """Put clock, names, threads and network of the product into the simulator's hands."""
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("apply", "session"):
-            patch.setattr(f"reconciler.cli.{room}.now", lambda: Turns.world.moment())
-            patch.setattr(f"reconciler.cli.{room}.new_id", lambda: Turns.world.fresh("id"))
-        patch.setattr("reconciler.cli.apply.monotonic", lambda: Turns.world.time.now)
+        for room in ("session", "session.apply"):
+            patch.setattr(f"reconciler.{room}.now", lambda: Turns.world.moment())
+            patch.setattr(f"reconciler.{room}.new_id", lambda: Turns.world.fresh("id"))
+        patch.setattr("reconciler.cli.flags.now", lambda: Turns.world.moment())
+        patch.setattr("reconciler.session.apply.monotonic", lambda: Turns.world.time.now)
         patch.setattr("reconciler.cli.apply.interruptible", lambda *_: nullcontext())
-        patch.setattr("reconciler.apply.Pool", Turns)
-        patch.setattr("reconciler.apply.SimpleQueue", Inbox)
+        patch.setattr("reconciler.applying.Pool", Turns)
+        patch.setattr("reconciler.applying.SimpleQueue", Inbox)
         patch.setattr("reconciler.refresh.ThreadPoolExecutor", AtOnce)
-        patch.setattr("reconciler.cli.apply.Effects", partial(Effects, gather=0.0))
+        patch.setattr("reconciler.session.apply.Effects", partial(Effects, gather=0.0))
         patch.setattr("reconciler.transport.wire.Wire", Plug)
         yield patch
 

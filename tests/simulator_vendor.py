@@ -61,7 +61,7 @@ class App:
             self.name = self.context.settings.app_key
         self.routes = [
             (memory.compiled(path), exchange)
-            for path, exchange in memory.VENDORS[kind](self.context)
+            for path, exchange in memory.VENDORS[kind].routes(self.context)
         ]
         self.found = {}
         self.forget()

@@ -587,7 +587,8 @@ class TestBatches:
         plan = planned(desired, one.store, capabilities={"cn": _Batched.capabilities})
         assert plan.cost["cn"].calls == 3
         assert summary(one.apply(plan)).applied == {"create": 250}
-        assert [len(r.account_ids) for r in one.vendor.log if r.mutates] == [100, 100, 50]
+        sizes = [len(r.account_ids) for r in one.vendor.log if r.mutates]
+        assert sorted(sizes) == [50, 100, 100]  # which of them arrives first is the threads' affair
         assert told(planned(desired, one.store)) == []
 
     def test_batches_are_full_whatever_else_is_to_be_done(self):

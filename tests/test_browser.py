@@ -136,6 +136,36 @@ def test_before_and_after_stand_side_by_side(page, tmp_path):
     assert all(name < before < after for name, before, after in places)
 
 
+def test_a_ban_says_why_without_being_opened(page, tmp_path):
+    """A closed row shows reason and ticket of a block, and those of the ban that an unblock ends.
+
+    They are text, whatever they say, and no other kind of action has them.
+    """
+    ban = {"reason": "spam", "ticket": "TS-1042", "evidence": ["https://x.example/1"]}
+    desired = [
+        account("bad", ban=ban),
+        account("good", profile={"name": "Ann"}),
+        account("lifted"),
+        account("evil", ban={"reason": "<img src=x>", "ticket": '"quoted"'}),
+        account("bare", ban={}),
+    ]
+    held = [record("bad"), record("lifted", ban=ban), record("evil"), record("bare")]
+    page.open(write(tmp_path, html.plan(planned(desired, Memory(*held)), Judgement(()))))
+    rows = page.run(
+        """Object.fromEntries([...document.querySelectorAll('#list .account')].map(one => [
+          one.querySelector('code').textContent,
+          [...one.querySelectorAll('summary .why')].map(why => why.textContent)]))"""
+    )
+    assert rows == {
+        "cn/bad": ["spam", "TS-1042"],
+        "cn/bare": [],
+        "cn/evil": ["<img src=x>", '"quoted"'],
+        "cn/good": [],
+        "cn/lifted": ["spam", "TS-1042"],
+    }
+    assert page.run("document.querySelectorAll('#list details[open], #list img').length") == 0
+
+
 def test_the_keyboard_is_enough(page, tmp_path):
     """`/` leads to the search, typing filters, tab and enter open an account."""
     page.open(write(tmp_path, html.plan(two_apps(), Judgement(()))))

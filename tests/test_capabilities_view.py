@@ -14,23 +14,12 @@ from reconciler.views.capabilities import markdown, text
 from tests.world import World
 
 VENDORS = list(TABLES.values())
-README = Path(__file__).parents[1] / "README.md"
-COMMAND = "reconciler providers --format markdown"
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A workspace whose vendor nobody asks."""
     return World(tmp_path, "http://127.0.0.1:9")
-
-
-def test_the_readme_has_the_table_of_the_code():
-    """The README's matrix is what the tables say."""
-    shown = re.search(rf"<!-- {COMMAND} -->\n(.*?)<!-- end -->", README.read_text("utf-8"), re.S)
-    assert shown, f"the README lacks the markers <!-- {COMMAND} --> and <!-- end -->"
-    assert shown[1].splitlines() == list(markdown(VENDORS)), (
-        f"the README's matrix is out of date: put the output of `{COMMAND}` between its markers"
-    )
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -593,9 +593,12 @@ def test_refused_credentials_stop_the_provider(applied: World) -> None:
 
     ended = applied.run("apply", "--auto-approve")
 
-    assert ended.code == 3
+    found = applied.run("drift")
+
+    assert (ended.code, found.code) == (3, 1)
     assert "refuses the credentials" in ended.err
-    assert "not-the-secret" not in ended.out + ended.err
+    assert "hint: nothing was changed; check the credentials and the clock" in found.err
+    assert "not-the-secret" not in ended.out + ended.err + found.err
 
 
 def test_state_commands(applied: World) -> None:

@@ -22,8 +22,8 @@ from reconciler.accounts import Address
 from reconciler.cli import run
 from reconciler.config import desired, known, load, stream
 from reconciler.errors import ReconcilerError
-from reconciler.plan import alike, plan
 from reconciler.planfile import encode
+from reconciler.planning import alike, plan
 from reconciler.state import Intent, Record
 
 WORKSPACE = BOTH.replace("**/*.yaml", "**/*")

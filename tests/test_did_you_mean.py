@@ -9,7 +9,7 @@ import pytest
 from config_capabilities import BOTH
 from config_files import read, write
 
-from reconciler.cli.targets import nearest
+from reconciler.session.targets import nearest
 from tests.shared_emulator import emulating
 from tests.world import World
 
@@ -136,3 +136,32 @@ def test_the_nearest_among_very_many_is_found_at_once(tmp_path: Path) -> None:
     assert nearest("cn/suport-bot", known) == "cn/support-bot"
     assert nearest("cn/support-bott", known) == "cn/support-bot"
     assert nearest("cn/xyz", known) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("paln", "did you mean plan?"),
+        ("state mve a b", "did you mean mv?"),
+        ("plan --format htm", "did you mean html?"),
+        ("plan --alow block=3", "did you mean --allow?"),
+        ("state list --jsn", "did you mean --json?"),
+        ("plan --log-level debug", "it stands before the command: reconciler --log-level …"),
+        ("plan --chdir=im", "it stands before the command: reconciler --chdir …"),
+        ("plan extra", "see: reconciler plan --help"),
+        ("zzz", "choose from: apply, demo, drift, "),
+    ],
+)
+def test_on_the_command_line(tmp_path: Path, line: str, hint: str) -> None:
+    """Commands, their parts, choices and flags; what stands in a wrong place is told the right."""
+    ended = World(tmp_path, "http://127.0.0.1:9").run(*line.split())
+    assert (ended.code, ended.out) == (64, "")
+    assert f"    hint: {hint}" in ended.err
+    assert len(ended.err.splitlines()) == 2
+
+
+def test_an_id_that_is_none_is_not_told_how_it_would_be_kept(tmp_path):
+    """Of an id that the vendor does not take it is said once what is wrong."""
+    write(tmp_path, {"accounts/a.yaml": f"{A}  Order Bot: {{provider: cn}}\n"}, BOTH)
+    found = read(tmp_path)
+    assert (found.ids, found.warnings) == (["bad-id"], [])

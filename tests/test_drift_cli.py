@@ -17,9 +17,9 @@ import pytest
 from reconciler.accounts import Address
 from reconciler.cli.console import Console
 from reconciler.cli.heartbeat import write_metrics
-from reconciler.cli.session import Session
 from reconciler.drift import Drift
 from reconciler.errors import VendorError
+from reconciler.session import Session
 from reconciler.values import to_text
 from reconciler.views.heartbeat import Heartbeat, last_success
 from tests.scene import VENDORS, Scene
@@ -546,10 +546,7 @@ def test_drift_cannot_write(tmp_path: Path, vendor: str, endpoint: str) -> None:
     assert scene.run("apply", "--auto-approve").code == 0
     scene.control("requests", method="DELETE")
 
-    class Asked:
-        chdir = str(tmp_path)
-
-    with Session(Asked(), Console(scene.environ)) as session:
+    with Session(tmp_path, scene.environ) as session:
         link = session.readers(())["app"]
         provider = link.provider
         fields = {"profile.name": "B", "configuration.p2p_chat_banned": True}

@@ -1,4 +1,4 @@
-"""The examples and the README: everything shown there works as it is shown."""
+"""The examples: everything shown there works as it is shown."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
-from reconciler.cli.arguments import _COMMANDS
 from reconciler.config import schema_text
 from reconciler.config.schema import typed
 from reconciler.config.workspace import whole
 from reconciler.diagnostics import Diagnostic, warning
 from reconciler.emulator import Settings, running
-from reconciler.exits import Exit
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/reconciler.yaml"))
@@ -86,8 +82,8 @@ def test_an_example_validates_plans_applies_and_leaves_nothing_to_do(
     tmp_path: Path, endpoints: tuple[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each fits its schemas, has no finding, is applied as planned, and then nothing is left."""
-    for module in ("session", "validate"):
-        monkeypatch.setattr(f"reconciler.cli.{module}.now", lambda: NOW)
+    for module in ("session", "cli.flags", "cli.validate"):
+        monkeypatch.setattr(f"reconciler.{module}.now", lambda: NOW)
     world = workspace(tmp_path, name, endpoints)
     for path, schema in shapes(world.root):
         findings: list[Diagnostic] = []
@@ -172,75 +168,3 @@ def test_the_example_policy_looks_at_what_a_plan_holds(example: World) -> None:
 
     assert len(named) > 20
     assert named - there == set()
-
-
-def blocks(language: str) -> list[str]:
-    """Return the README's fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-def test_readme_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's YAML blocks are a workspace that validates, with each setting that is shown."""
-    monkeypatch.setattr("reconciler.cli.validate.now", lambda: datetime(2026, 12, 1, tzinfo=UTC))
-    scenarios = next(block for block in blocks("yaml") if "\nscenarios:" in block)
-    workspace, accounts, *settings = (block for block in blocks("yaml") if block != scenarios)
-    (tmp_path / "accounts").mkdir()
-    with running(Settings()) as endpoint:
-        world = World(tmp_path, endpoint)
-    world.write("reconciler.yaml", workspace)
-    world.write("accounts/bots.yaml", accounts)
-
-    assert list(yaml.safe_load(workspace)["providers"]) == ["cn-prod"]
-    assert world.run("validate", "--json").json["valid"] is True
-    assert "Plan: 1 to create" in world.run("plan", "--allow", "block=1").out
-    rule = (
-        "{id: ban-needs-ticket, when: {action: [block]}, require: {banned.ticket: {pattern: TS}}}"
-    )
-    world.write("reconciler.yaml", f"{workspace}\nrules: [{rule}]")
-    world.write("tests/bans.test.yaml", scenarios)
-    assert world.run("test").last == "2 scenarios: 2 passed, 0 failed."
-    assert len(settings) >= 3
-    (sheet,) = blocks("csv")
-    world.write("moderation/bans.csv", sheet)
-    world.write("moderation/bans.yaml", "accounts:\n  troll-3: {banned: true}\n")
-    for setting in settings:
-        world.write("reconciler.yaml", f"{workspace}\n{setting}")
-        assert world.run("validate", "--json").json["diagnostics"] == []
-
-
-def test_readme_names_every_command_and_exit_code() -> None:
-    """The README's tables hold every command and every exit code."""
-    for command in _COMMANDS:
-        assert f"`{command}" in README, command
-    for code in Exit:
-        assert f"| {int(code)} |" in README, code
-
-
-def test_readme_names_every_room() -> None:
-    """The map in the README holds every room there is."""
-    rooms = {
-        path.stem
-        for path in (ROOT / "reconciler").iterdir()
-        if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("_")
-    }
-    for room in rooms - {"schemas"}:
-        assert re.search(rf"`{room}/?`", README), room
-
-
-def test_ci_runs_the_tests_as_the_readme_says() -> None:
-    """CI makes the environment and runs the tests with the README's own words."""
-    tests = next(block for block in blocks("sh") if "pytest" in block)
-    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    for step in tests.strip().split(" && "):
-        wanted = step.replace(" -q ", " --quiet --disable-pip-version-check ")
-        assert wanted in script, step
-
-
-def test_the_tests_that_their_readme_names_are_there() -> None:
-    """What `tests/README.md` says is proved by a test is proved by one of that name."""
-    told = (ROOT / "tests/README.md").read_text(encoding="utf-8")
-    files = {path.name: path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py")}
-    for file in re.findall(r"\b(test_[a-z0-9_]+\.py)", told):
-        assert file in files, file
-    for name in re.findall(r"(?:::|`)(test_[a-z0-9_]+)`", told):
-        assert any(f"def {name}(" in text for text in files.values()), name

@@ -415,7 +415,7 @@ def test_what_the_repository_shows_is_laid_out(tmp_path: Path) -> None:
 
 def test_the_readme_tells_the_layout() -> None:
     """The README's example of the layout is in it."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "reconciler/edit/README.md").read_text(encoding="utf-8")
     section = readme[readme.index("## One layout") :]
     found = re.search(r"^```text\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert found is not None

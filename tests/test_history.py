@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from reconciler.changes import Override
-from reconciler.cli.runner import commit, context, disposable
 from reconciler.config import schema_text
+from reconciler.session.runner import commit, context, disposable
 from reconciler.state import Entry, Record, Run, Status
 from reconciler.views.history import Origin, origins, reasons, run_lines
 from tests.world import World

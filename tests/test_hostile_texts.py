@@ -187,7 +187,7 @@ def test_our_own_defects_command_nothing(
     def broken(*_: object, **__: object) -> None:
         raise problem
 
-    monkeypatch.setattr("reconciler.cli.session.Session.desired", broken)
+    monkeypatch.setattr("reconciler.session.Session.desired", broken)
     root = logging.getLogger()
     before = root.level
     monkeypatch.setattr(root, "handlers", [])  # as in a process of its own

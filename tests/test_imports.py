@@ -99,3 +99,20 @@ def test_a_command_imports_what_it_needs(workspace, command):
     imported = set(json.loads(ended.stderr.splitlines()[-1]))
     offenders = imported - COMMANDS[command]
     assert not offenders, {name: f"is for {HEAVY[name]}" for name in offenders}
+
+
+def test_a_program_imports_what_it_uses():
+    """`import reconciler` loads nothing but itself; its functions load none but light modules."""
+    code = """
+import json, sys
+before = set(sys.modules)
+import reconciler
+print(json.dumps(sorted(set(sys.modules) - before)))
+from reconciler import apply, load, plan
+print(json.dumps([name for name in json.loads(sys.argv[1]) if name in sys.modules]))
+"""
+    program = [sys.executable, "-c", code, json.dumps(list(HEAVY))]
+    told = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True).stdout
+    alone, light = map(json.loads, told.splitlines())
+    assert alone == ["reconciler"]
+    assert set(light) <= LIGHT

@@ -131,8 +131,8 @@ def test_the_demo_tells_its_story(image: Image, tmp_path: Path) -> None:
 
 
 def test_manual_and_completions_are_beside_the_command(image: Image) -> None:
-    """They are where the README says, beneath the environment."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    """They are where the README of the package says, beneath the environment."""
+    readme = (ROOT / "reconciler/README.md").read_text(encoding="utf-8")
     share = image.root / "opt/reconciler/share"
     named = re.findall(r"\.venv/(share/[\w/.-]+reconciler(?:\.fish)?) ", readme)
     assert len(named) == 2

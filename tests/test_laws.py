@@ -25,7 +25,7 @@ rounds = st.lists(st.tuples(written, consoles, st.integers(0, 2)), min_size=1, m
 @pytest.fixture(autouse=True, scope="module")
 def _in_place():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reconciler.apply.Pool", Inline)
+        patch.setattr("reconciler.applying.Pool", Inline)
         yield
 
 

@@ -24,7 +24,7 @@ EVERYWHERE = [
 
 PERMISSIVE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0"}
 OTHERS = {"certifi": "MPL-2.0", "psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only"}
-"""What the README says of licences that ask for more; psycopg is for an extra only."""
+"""What the package's README says of licences that ask for more; psycopg is for an extra only."""
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_what_the_package_runs_on_is_permissive(lock: ModuleType) -> None:
             assert set(re.split(r" OR | AND ", told)) <= PERMISSIVE, (one.name, told)
     assert {name for name in unknown if " ; sys_platform" not in lock.entries()[name].text} == set()
     assert not core & {"psycopg", "psycopg-binary"}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "reconciler/README.md").read_text(encoding="utf-8")
     assert all(f"{name} ({licence})" in readme for name, licence in list(OTHERS.items())[:2])
 
 

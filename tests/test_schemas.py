@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 import subprocess
@@ -16,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.accounts import Address
-from reconciler.capabilities import Support
 from reconciler.changes import Change, Kind, Reason, Update, to_json
 from reconciler.config import schema_names, schema_text
 from reconciler.config.schema import allows
@@ -27,6 +27,7 @@ from reconciler.stores.http_settings import HttpSettings
 from reconciler.stores.postgres_place import SCHEMA
 from reconciler.workspace import DEFAULT_LIMITS, App, Workspace
 
+ROOT = Path(__file__).parents[1]
 WRITTEN = ("workspace", "accounts", "baseline")
 """The schemas of what people write."""
 
@@ -142,56 +143,33 @@ def test_the_defaults_are_those_of_the_code():
     assert app["type"]["enum"] == list(TYPES)
 
 
-def listed(names):
-    """Return names as a person lists them."""
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
+@pytest.fixture
+def vendors(monkeypatch):
+    """What brings files up to date with the vendors' tables."""
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    return importlib.import_module("vendors")
 
 
-def sentences(path):
-    """Return what a description has to say of a field, made from the vendors' tables."""
-    fields = {type: table.field(path) for type, table in TABLES.items()}
-    have = [type for type, one in fields.items() if one.support is not Support.UNSUPPORTED]
-    lack = [type for type in fields if type not in have]
-    limits = {}
-    for type in have:
-        if limit := fields[type].limit:
-            limits.setdefault(f"{limit} {fields[type].unit}", []).append(type)
-    if limits:
-        told = (f"{limit} ({', '.join(types)})" for limit, types in limits.items())
-        yield f"At most {' or '.join(told)}."
-    if lack:
-        only = len(have) < len(lack)
-        yield f"Only {listed(have)}." if only else f"Not {listed(lack)}."
-    for support in (Support.EMULATED, Support.UNREADABLE):
-        if of := [type for type, one in fields.items() if one.support is support]:
-            yield f"{support.capitalize()} at {listed(of)}."
+def test_files_tell_of_the_vendors_what_their_tables_say(vendors):
+    """Schemas and the providers' README are what `.ci/vendors.py` makes of the tables."""
+    for name, text in vendors.files().items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, f"run .ci/vendors.py: {name}"
 
 
-def described():
-    """Yield the path of every field of an account, and its description."""
-    rules = schema("accounts")["$defs"]
-    for section in ("profile", "configuration"):
-        for name, one in rules[section]["properties"].items():
-            key = f"{section}.custom.Colour" if name == "custom" else f"{section}.{name}"
-            yield key, one["description"]
-    yield "banned", rules["banned"]["description"]
-    yield "token", rules["token"]["description"]
-    yield "token.vendor", rules["token"]["properties"]["generate"]["description"]
-    for name in ("kick", "notify"):
-        yield f"banned.{name}", rules["banned"]["properties"][name]["description"]
-
-
-def test_descriptions_say_the_limits_of_the_vendors():
+def test_descriptions_say_the_limits_of_the_vendors(vendors):
     """Every limit, and every vendor without a field, is in a description, and no other is."""
-    told = dict(described())
+    told = dict(vendors.described(schema("accounts")["$defs"]))
     paths = {path.replace("*", "Colour") for table in TABLES.values() for path in table.fields}
     assert told.keys() == paths
     for path, text in told.items():
-        said = " ".join(sentences(path))
+        said = " ".join(vendors.sentences(path))
         assert text.endswith(said), (path, said)
         rest = text.removesuffix(said)
         assert not re.search(r"At most|Only|Not \w+\.|Unreadable|Emulated", rest), path
+    assert told["profile.extension"].endswith(
+        "At most 1024 characters (yunxin, commsease). Not tencent."
+    )
+    assert told["banned"].endswith(". Emulated at tencent. Unreadable at commsease.")
 
 
 def test_descriptions_say_what_the_vendors_take_for_ids_regions_and_credentials():
@@ -209,7 +187,7 @@ def test_descriptions_say_what_the_vendors_take_for_ids_regions_and_credentials(
 
 def test_the_readme_of_the_schemas_names_each():
     """Every schema has a line in the README beside it."""
-    readme = (Path(__file__).parents[1] / "schemas/README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "schemas/README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z]+)\.schema\.json` \|", readme, re.MULTILINE) == list(NAMES)
 
 

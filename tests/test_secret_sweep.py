@@ -341,7 +341,7 @@ BREAKS = {
     "reconciler.transport.wire:Wire.exchange": "drift",
     "reconciler.transport:judge": "drift",
     "reconciler.providers.tencent:usersig": "drift",
-    "reconciler.cli.tokens:Tokens.resolve": "apply",
+    "reconciler.session.tokens:Tokens.resolve": "apply",
     "reconciler.secrets:Resolver.resolve": "drift",
     "reconciler.secrets:_clean": "drift",
     "reconciler.secrets:fingerprint": "apply",

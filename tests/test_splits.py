@@ -15,8 +15,8 @@ from reconciler.accounts import MISSING, Observed
 from reconciler.changes import Siblings
 from reconciler.config import schema_text
 from reconciler.events import Settled, Split
-from reconciler.plan import TOLD
 from reconciler.planfile import decode, encode, shape
+from reconciler.planning import TOLD
 from reconciler.providers.yunxin import CAPABILITIES
 from reconciler.values import canonical, loads
 from reconciler.views import json, text

@@ -168,6 +168,24 @@ class TestPlan:
         """The counts stand in this order, with the adopted ones only where there are any."""
         assert plan_line(summary) == line
 
+    def test_many_doubts_are_counted_and_who_stays_banned_is_named(self):
+        """Of doubts and waiting fields ten are told and the rest counted; of the rest all are."""
+        plan = planned([account("bot")], Memory())
+        kinds = {"in-doubt": 47, "waiting": 12, "left-banned": 30}
+        notices = [
+            warning(id, f"{id} of cn/u{n}") for id, count in kinds.items() for n in range(count)
+        ]
+        shown = list(text.plan(replace(plan, diagnostics=tuple(notices))))
+        told = [line for line in shown if line.startswith(("warning: ", "info: "))]
+        assert [line for line in told if "left-banned" in line] == [
+            f"warning: left-banned of cn/u{n}" for n in range(30)
+        ]
+        assert sum(line.startswith("warning: in-doubt of ") for line in told) == 10
+        assert told[-2:] == [
+            "info: 37 more accounts: an action whose outcome is not known; --json names them",
+            "info: 2 more accounts: fields that wait; --json names them",
+        ]
+
 
 def made(kind=Kind.CREATE, id="bot"):
     if kind is Kind.CREATE:

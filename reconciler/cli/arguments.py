@@ -36,6 +36,21 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _Wrong(message, f"see: {self.prog} --help")
 
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            from reconciler.cli import meant
+
+            raise _Wrong(*meant.choice(self.prog, action, value))
+
+    def understood(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return what all of the words say."""
+        arguments, left = self.parse_known_args(words)
+        if left:
+            from reconciler.cli import meant
+
+            raise _Wrong(*meant.words(self, arguments.command, left))
+        return arguments
+
 
 class _Wrong(Exception):
     """The words are not understood: why, and what to do. Importing the real errors takes time."""
@@ -66,9 +81,9 @@ def _parsed(words: Sequence[str], chosen: str, at: int) -> argparse.Namespace:
     """Return the parsed words; all commands are there only where one of them may be told of."""
     if chosen and not any(word.startswith(("-h", "--h")) for word in words[:at]):
         with suppress(_Wrong):
-            return _parser((chosen,), (chosen,)).parse_args(words)
+            return _parser((chosen,), (chosen,)).understood(words)
     try:
-        return _parser((*_COMMANDS,), (chosen,)).parse_args(words)
+        return _parser((*_COMMANDS,), (chosen,)).understood(words)
     except _Wrong as wrong:
         from reconciler.errors import UsageError
 
@@ -104,7 +119,7 @@ def whole() -> argparse.ArgumentParser:
     return _parser((*_COMMANDS,), (*_COMMANDS,))
 
 
-def _parser(names: tuple[str, ...], chosen: tuple[str, ...]) -> argparse.ArgumentParser:
+def _parser(names: tuple[str, ...], chosen: tuple[str, ...]) -> _Parser:
     """Return the parser of these commands; only chosen ones get options, as that costs start-up."""
     parser = _Parser(
         prog="reconciler",
@@ -170,7 +185,7 @@ def _init(parser: argparse.ArgumentParser) -> None:
         dest="vendors",
         action="append",
         default=[],
-        help="yunxin (default), commsease or tencent; may be repeated, or a list apart by commas",
+        help="a vendor that `providers` lists, yunxin if none is named; may be repeated, or a list",
     )
 
 
@@ -367,8 +382,8 @@ def _state(parser: argparse.ArgumentParser) -> None:
     def part(name: str, purpose: str, example: str, codes: str = _CODES) -> argparse.ArgumentParser:
         return _part(parts, name, purpose, f"state {name} {example}".rstrip(), codes)
 
-    _json(part("list", "every recorded account", ""))
-    show = part("show", "one recorded account", "cn-prod/support-bot")
+    _json(part("list", "list every recorded account", ""))
+    show = part("show", "show one recorded account", "cn-prod/support-bot")
     show.add_argument("address", metavar="ADDR", help="provider/account-id")
     _json(show)
     drop = part(
@@ -410,7 +425,9 @@ def _state(parser: argparse.ArgumentParser) -> None:
     pull = part("pull", "print the whole state as a snapshot", "--redact")
     pull.add_argument("--redact", action="store_true", help="leave personal fields out")
     _json(part("verify", "read all that is recorded and check every seal and the chain", ""))
-    history = part("history", "what was done, by whom and why, oldest first", "cn-prod/support-bot")
+    history = part(
+        "history", "show what was done, by whom and why, oldest first", "cn-prod/support-bot"
+    )
     history.add_argument("address", metavar="ADDR", nargs="?", help="of this account only")
     history.add_argument("--since", metavar="TIME", help="only from this moment on")
     history.add_argument(
@@ -449,7 +466,7 @@ def _erase(parser: argparse.ArgumentParser) -> None:
 
 def _lock(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    _json(_part(parts, "status", "who holds the lock", "lock status"))
+    _json(_part(parts, "status", "show who holds the lock", "lock status"))
 
 
 def _force_unlock(parser: argparse.ArgumentParser) -> None:
@@ -462,22 +479,22 @@ def _schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _emulator(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
     parser.add_argument("--data", metavar="FILE", help="keep the accounts in this file")
     parser.add_argument(
         "--rate",
         type=float,
         default=100,
         metavar="N",
-        help="calls per second per app and API; 0 is no limit",
+        help="calls per second per app and API: 100 (default); 0 is no limit",
     )
     for name, meant in (
-        ("app-key", "NetEase AppKey"),
-        ("app-secret", "NetEase AppSecret"),
-        ("sdk-app-id", "Tencent SDKAppID"),
-        ("admin", "Tencent admin account"),
-        ("secret-key", "Tencent secret key"),
+        ("app-key", "NetEase AppKey (demo-app-key)"),
+        ("app-secret", "NetEase AppSecret (demo-app-secret)"),
+        ("sdk-app-id", "Tencent SDKAppID (1400000000)"),
+        ("admin", "Tencent admin account (administrator)"),
+        ("secret-key", "Tencent secret key (demo-secret-key)"),
     ):
         parser.add_argument(f"--{name}", metavar="TEXT", default=None, help=meant)
 
@@ -547,7 +564,11 @@ _TEXTS = {
         "show plan.json",
         "exit codes: 0 done · 1 error · 6 not a plan as it was written · 64 wrong usage",
     ),
-    "apply": ("carry out a plan", "apply plan.json", _APPLIED),
+    "apply": (
+        "carry out a saved plan; without one plan, ask for `yes` and apply",
+        "apply plan.json",
+        _APPLIED,
+    ),
     "worker": (
         "carry out what `apply --enqueue` queued, as one of many machines",
         "worker --drain",

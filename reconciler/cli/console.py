@@ -89,6 +89,15 @@ class Console:
         return sys.stdin is not None and sys.stdin.isatty() and self.err.isatty()
 
     @property
+    def advises(self) -> bool:
+        """Whether to say what a person may run next; RECONCILER_IN_AUTOMATION, set, says no.
+
+        It is Terraform's TF_IN_AUTOMATION: any value counts, and nothing but such advice is left
+        out. What is wrong, and how to mend it, is always said.
+        """
+        return not self.environ.get("RECONCILER_IN_AUTOMATION")
+
+    @property
     def paint(self) -> Painter:
         """How to colour what goes to stdout."""
         from reconciler.views.text import Painter
@@ -149,6 +158,13 @@ class Console:
         self.err.write(f"{self.clean(question)}\n  Only 'yes' is accepted: ")
         self.err.flush()
         return sys.stdin.readline().strip() == "yes"
+
+    def ask(self, question: str, *, agreed: bool) -> None:
+        """Raise UsageError unless somebody agrees, or did by a flag."""
+        if not agreed and not self.confirm(question):
+            from reconciler.errors import UsageError
+
+            raise UsageError.of("declined", "nothing was done")
 
     def flush(self) -> None:
         """Hand everything to the system, so that a full disk or a closed pipe is noticed."""

@@ -69,15 +69,15 @@ def run(arguments: Namespace, console: Console) -> int:
             raise _missing(problem) from None
         console.print("")
         if arguments.keep:
-            console.print(
-                f"The workspace is kept in {folder}. Its vendor is gone; start one "
-                "with:\n  reconciler emulator --port 8900    (and set `endpoint` to it)"
-            )
+            console.print(f"The workspace is kept in {folder}. Its vendor is gone.")
         else:
+            console.print("That was the whole story, on loopback; nothing of it is left behind.")
+        if console.advises and arguments.keep:
             console.print(
-                "That was the whole story, on loopback; nothing of it is left behind. "
-                "Your own:\n  reconciler --chdir my-im init"
+                "Start one with:\n  reconciler emulator --port 8900    (and set `endpoint` to it)"
             )
+        elif console.advises:
+            console.print("Your own:\n  reconciler --chdir my-im init")
     return Exit.DONE
 
 
@@ -198,5 +198,7 @@ class _Story:
             data=json.dumps(fields).encode(),
             method="PATCH",
         )
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 (as above)
+        # Not through a proxy that the environment names: loopback is reached directly.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=10):
             pass

@@ -9,15 +9,17 @@ from typing import Final
 
 from reconciler.accounts import Address, targeted
 from reconciler.cli.console import Console
+from reconciler.cli.flags import ahead
 from reconciler.cli.formats import require, show_drift
 from reconciler.cli.heartbeat import tell, tell_failure, webhooks, write_metrics
-from reconciler.cli.session import Session, ahead, monotonic, now
-from reconciler.cli.targets import check
+from reconciler.cli.opened import opened
 from reconciler.drift import MISSING, Accepted, Clues, Drift, drift, mute
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
 from reconciler.refresh import read
+from reconciler.session import Session, monotonic, now
+from reconciler.session.targets import check
 from reconciler.state import Entry
 from reconciler.values import to_text
 from reconciler.views.heartbeat import Heartbeat
@@ -30,7 +32,7 @@ def run(arguments: Namespace, console: Console) -> int:
     """Report drift: 2 where there is any, 1 where an account could not be read, else 0."""
     _check(arguments)
     require(arguments.format)
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         check(targets, session.store)
         hooks = webhooks(session, arguments)
@@ -40,7 +42,7 @@ def run(arguments: Namespace, console: Console) -> int:
             pairs = read(session.recorded(targets), session.readers(targets))
             whole = drift(pairs, _clues(session))
         except ReconcilerError as problem:
-            tell_failure(session, hooks, problem, _beat(session, began))
+            tell_failure(session, hooks, problem, _beat(session, began), console)
             raise
         found, findings = mute(whole, baseline, now())
         beat = _beat(session, began)
@@ -57,7 +59,7 @@ def run(arguments: Namespace, console: Console) -> int:
             ]
             _write(found, unseen, arguments, console)
         write_metrics(found, beat, arguments.metrics_file, console)
-        tell(session, hooks, found, beat)
+        tell(session, hooks, found, beat, console)
     if found.drifted:
         return Exit.CHANGES
     return Exit.ERROR if found.unread else Exit.DONE

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Address, split
 from reconciler.changes import Plan
-from reconciler.cli.session import Session
 from reconciler.errors import StateError, UsageError
+from reconciler.session import Session
 from reconciler.state import Run
 from reconciler.values import Reference
 from reconciler.views.words import number, visible

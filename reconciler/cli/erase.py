@@ -11,13 +11,15 @@ from typing import Final
 from reconciler.accounts import Address, flatten
 from reconciler.cli.console import Console
 from reconciler.cli.enqueue import refuse_queued
-from reconciler.cli.session import Session, seconds
-from reconciler.cli.targets import meant
+from reconciler.cli.flags import seconds
+from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic, error
 from reconciler.erasure import Erasure, personal
-from reconciler.errors import ReconcilerError, StateError, UsageError
+from reconciler.errors import ReconcilerError, StateError
 from reconciler.exits import Exit
 from reconciler.files import OWN
+from reconciler.session import Session
+from reconciler.session.targets import meant
 from reconciler.state import Record
 from reconciler.stores import backups
 from reconciler.views.words import number, visible
@@ -33,14 +35,13 @@ BEYOND: Final = {
 
 def run(arguments: Namespace, console: Console) -> int:
     """Erase one account in state, history and backups; say what was done and what was not."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         where = session.address(arguments.address)
         own = session.root / OWN
         session.refuse_ephemeral()
         _known(session, where)
         question = f"Erase the personal data of {visible(where)} from records, history and backups?"
-        if not arguments.auto_approve and not console.confirm(question):
-            raise UsageError.of("declined", "nothing was done")
+        console.ask(question, agreed=arguments.auto_approve)
         erasure = Erasure(os.urandom(16))
         with session.lock("erase", seconds(arguments.lock_timeout)) as writer:
             refuse_queued(session, where)

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from reconciler.accounts import Address
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, ahead, moment
+from reconciler.cli.flags import ahead, moment
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
 from reconciler.expire import Lapse, expire
+from reconciler.session import Session
 from reconciler.views import lapses
 from reconciler.views.history import Origin, origins
 
@@ -18,7 +20,7 @@ def run(arguments: Namespace, console: Console) -> int:
     """List the bans; always 0, as nothing is wrong and nothing has changed."""
     as_of = moment(arguments.as_of)
     before = ahead(arguments.before, as_of)
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         found = expire(session.desired(), session.store, as_of, before, targets)
         told = lapses.Lapses(session.workspace.name, as_of, before, found, _set_by(session, found))

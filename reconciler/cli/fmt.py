@@ -67,7 +67,8 @@ def _end(changed: int, total: int, arguments: Namespace, console: Console) -> No
     """Say how many files were meant."""
     files = number(total, "file")
     if changed and (arguments.check or arguments.diff):
-        console.say(f"{changed:,} of {files} to lay out; run: reconciler fmt")
+        advice = "; run: reconciler fmt" if console.advises else "."
+        console.say(f"{changed:,} of {files} to lay out{advice}")
     elif changed:
         console.say(f"{changed:,} of {files} laid out.")
     elif total and not arguments.paths:

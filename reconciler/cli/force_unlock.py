@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
 from reconciler.views import text
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Break the lock with this exact id."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         session.refuse_ephemeral()
         held = next((one for one in session.store.locks() if one.id == arguments.id), None)
         if held is not None and not arguments.auto_approve:

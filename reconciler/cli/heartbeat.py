@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session
 from reconciler.diagnostics import Severity, warning
 from reconciler.drift import Drift
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.files import read_regular, write_private
+from reconciler.session import Session
 from reconciler.values import canonical
 from reconciler.views.heartbeat import (
     Heartbeat,
@@ -50,22 +50,28 @@ def write_metrics(found: Drift, beat: Heartbeat, file: str | None, console: Cons
         console.findings(one._replace(severity=Severity.WARNING) for one in problem.diagnostics)
 
 
-def tell(session: Session, hooks: Iterable[Webhook], found: Drift, beat: Heartbeat) -> None:
+def tell(
+    session: Session, hooks: Iterable[Webhook], found: Drift, beat: Heartbeat, console: Console
+) -> None:
     """Tell the run to every webhook that wants to hear of it."""
     text = message(found, beat)
     quiet = well(found)
     for hook in hooks:
         if not quiet or hook.always:
-            _send(session, hook, text, beat, found)
+            _send(session, hook, text, beat, found, console)
 
 
 def tell_failure(
-    session: Session, hooks: Iterable[Webhook], problem: ReconcilerError, beat: Heartbeat
+    session: Session,
+    hooks: Iterable[Webhook],
+    problem: ReconcilerError,
+    beat: Heartbeat,
+    console: Console,
 ) -> None:
     """Tell every webhook that the vendors could not be compared: silence would look like peace."""
-    text = failure(session.console.clean(problem.told), beat)
+    text = failure(console.clean(problem.told), beat)
     for hook in hooks:
-        _send(session, hook, text, beat, None)
+        _send(session, hook, text, beat, None, console)
 
 
 def webhooks(session: Session, arguments: Namespace) -> tuple[Webhook, ...]:
@@ -92,7 +98,14 @@ def webhooks(session: Session, arguments: Namespace) -> tuple[Webhook, ...]:
     )
 
 
-def _send(session: Session, hook: Webhook, text: str, beat: Heartbeat, found: Drift | None) -> None:
+def _send(
+    session: Session,
+    hook: Webhook,
+    text: str,
+    beat: Heartbeat,
+    found: Drift | None,
+    console: Console,
+) -> None:
     from reconciler.transport.notify import notify, signed
 
     try:
@@ -105,7 +118,7 @@ def _send(session: Session, hook: Webhook, text: str, beat: Heartbeat, found: Dr
     except ReconcilerError as problem:
         wrong = problem.told
     if wrong:
-        session.console.findings(
+        console.findings(
             [
                 warning(
                     "not-notified",

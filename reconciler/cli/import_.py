@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 
 from reconciler.accounts import Account, Address, Observed, flatten, split
 from reconciler.cli.console import Console
+from reconciler.cli.flags import seconds
+from reconciler.cli.opened import opened
 from reconciler.cli.progress import Pace
-from reconciler.cli.session import Session, now, seconds
-from reconciler.cli.targets import nearest
 from reconciler.config.judge import Judge
 from reconciler.diagnostics import Diagnostic, Source, warning
 from reconciler.edit.append import Appendix, Sheet
@@ -25,6 +25,8 @@ from reconciler.errors import ReconcilerError, Refused, UsageError, VendorError
 from reconciler.exits import Exit
 from reconciler.files import OWN, private_folder, write_private
 from reconciler.refresh import read
+from reconciler.session import Session, now
+from reconciler.session.targets import nearest
 from reconciler.state import Record, Writer
 from reconciler.values import is_erased, to_text
 from reconciler.views import text
@@ -59,11 +61,11 @@ def run(arguments: Namespace, console: Console) -> int:
     3 where some were not recorded, 1 where none was. What is recorded already is not read again,
     so an import that was stopped goes on where it was.
     """
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         wanted = _wanted(session, arguments)
         declared = _declared(session, wanted)
         with closing(_sheet(session, wanted, arguments, console)) as sheet:
-            job = _Import(session, wanted, declared, sheet, arguments)
+            job = _Import(session, wanted, declared, sheet, arguments, console)
             patience = seconds(arguments.lock_timeout)
             with session.lock("import", patience, apps=wanted.providers) as writer:
                 job.carry(writer)
@@ -141,8 +143,9 @@ class _Import:
         declared: Mapping[Address, Account],
         sheet: Sheet | Appendix,
         arguments: Namespace,
+        console: Console,
     ) -> None:
-        self.session, self.console = session, session.console
+        self.session, self.console = session, console
         self.wanted, self.declared, self.sheet = wanted, declared, sheet
         self.file: str = arguments.write or ""
         self.strict: bool = arguments.policy == "must-match"
@@ -290,7 +293,7 @@ class _Import:
         if self.already:
             parts.append(f"{self.already:,} recorded already and not read again")
         say(f"Import: {', '.join(parts)}, {len(self.failed):,} failed.")
-        for line in self._next():
+        for line in self._next(advises=self.console.advises):
             say(line)
         wrong = self.failed or self.unwritten
         if not wrong:
@@ -334,16 +337,17 @@ class _Import:
                 "the YAML; the next plan sets it"
             )
 
-    def _next(self) -> Iterator[str]:
+    def _next(self, *, advises: bool) -> Iterator[str]:
         count = self.sheet.count
         if count and self.file:
             yield f"{number(count, 'account')} written to {self.file}."
         elif count:
-            yield (
-                "Put what stands on stdout into an account file and run the same import again, "
-                "which reads nothing anew;\nor run it with --write FILE. The next plan forgets "
-                "accounts that no file declares."
-            )
+            if advises:
+                yield (
+                    "Put what stands on stdout into an account file and run the same import again, "
+                    "which reads nothing anew;\nor run it with --write FILE."
+                )
+            yield "The next plan forgets accounts that no file declares."
 
 
 def _sight(record: Record) -> Observed | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,58 +11,26 @@ from typing import NamedTuple
 from reconciler.cli.console import Console
 from reconciler.errors import UsageError
 from reconciler.exits import Exit
+from reconciler.providers import TYPES, provider
 
 _SCHEMAS = ".reconciler/schemas"
 
 
 class _Vendor(NamedTuple):
-    """What is written for one vendor: a provider's name, its entry, and the secrets it names."""
+    """What is written for one vendor: its entry, which the capability table has."""
 
-    name: str
     entry: str
-    secrets: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self.entry.split(":")[0].strip()
 
-_VENDORS = {
-    "yunxin": _Vendor(
-        "cn-prod",
-        """\
-  cn-prod:
-    type: yunxin  # NetEase Yunxin, IM server API v2
-    region: china  # or singapore; for a private deployment or the emulator instead:
-    # endpoint: http://127.0.0.1:8900
-    credentials: {app_key: env:YUNXIN_APP_KEY, app_secret: env:YUNXIN_APP_SECRET}
-""",
-        ("YUNXIN_APP_KEY", "YUNXIN_APP_SECRET"),
-    ),
-    "commsease": _Vendor(
-        "sg-prod",
-        """\
-  sg-prod:
-    type: commsease  # CommsEase, the classic server API v1
-    region: singapore  # or china; for a private deployment or the emulator instead:
-    # endpoint: http://127.0.0.1:8900/nimserver
-    credentials: {app_key: env:COMMSEASE_APP_KEY, app_secret: env:COMMSEASE_APP_SECRET}
-""",
-        ("COMMSEASE_APP_KEY", "COMMSEASE_APP_SECRET"),
-    ),
-    "tencent": _Vendor(
-        "sg-chat",
-        """\
-  sg-chat:
-    type: tencent  # Tencent Cloud Chat
-    region: singapore  # or china, seoul, tokyo, frankfurt, silicon-valley, jakarta
-    # endpoint: http://127.0.0.1:8900  # the emulator, instead of a region
-    credentials:
-      sdk_app_id: env:TENCENT_SDK_APP_ID
-      admin: administrator
-      secret_key: env:TENCENT_SECRET_KEY
-    # Registered in the console, this lets bans be read back:
-    # blocked_tag: Tag_Profile_Custom_Blocked
-""",
-        ("TENCENT_SDK_APP_ID", "TENCENT_SECRET_KEY"),
-    ),
-}
+    @property
+    def secrets(self) -> list[str]:
+        """The environment variables that the entry refers to."""
+        return re.findall(r"\benv:(\w+)", self.entry)
+
 
 _MODELINES = """\
 # yaml-language-server: $schema={schema}
@@ -148,7 +117,7 @@ def run(arguments: Namespace, console: Console) -> int:
     from reconciler.config import schema_text
 
     root = Path(arguments.chdir)
-    vendors = [_VENDORS[name] for name in _chosen(arguments.vendors)]
+    vendors = [_Vendor(provider(name).capabilities.entry) for name in _chosen(arguments.vendors)]
     files = {
         "reconciler.yaml": _workspace(vendors),
         "accounts/example.yaml": _accounts(vendors),
@@ -166,21 +135,24 @@ def run(arguments: Namespace, console: Console) -> int:
         del files["accounts/example.yaml"]
     for name, text in files.items():
         console.print(f"wrote {name}" if _write(root / name, text) else _left(root, name, text))
-    console.lines(_add(vendors) if kept and arguments.vendors else _next(vendors, kept=kept))
+    if kept and arguments.vendors:
+        console.lines(_add(vendors))
+    elif console.advises:
+        console.lines(_next(vendors, kept=kept))
     return Exit.DONE
 
 
 def _chosen(written: Iterable[str]) -> list[str]:
     """Return the vendors that were asked for, each once. Raises UsageError."""
-    names = [name.strip() for text in written for name in text.split(",")] or ["yunxin"]
+    names = [name.strip() for text in written for name in text.split(",")] or [TYPES[0]]
     for name in names:
-        if name not in _VENDORS:
+        if name not in TYPES:
             from reconciler.config.close import close
 
             raise UsageError.of(
                 "unknown-vendor",
                 f"--from: there is no vendor {name[:80]!r}",
-                hint=close(name, _VENDORS),
+                hint=close(name, TYPES),
             )
     return list(dict.fromkeys(names))
 

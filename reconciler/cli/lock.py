@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
 from reconciler.views import json as shapes
 from reconciler.views import text
@@ -13,7 +13,7 @@ from reconciler.views import text
 
 def run(arguments: Namespace, console: Console) -> int:
     """Print the locks."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         found = session.store.locks()
     if arguments.format == "json":
         console.json(shapes.locks(found))

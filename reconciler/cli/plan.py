@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,24 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.accounts import Address, Observed
+from reconciler.accounts import Address
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
+from reconciler.cli.flags import allowed, moment, reasons
 from reconciler.cli.formats import require, show_plan
-from reconciler.cli.overrides import overrides
-from reconciler.cli.session import Session, allowed
-from reconciler.cli.targets import check, noted
-from reconciler.diagnostics import Severity, has_errors
-from reconciler.errors import Refused, StateError, UsageError
+from reconciler.cli.opened import opened
+from reconciler.cli.snapshots import snapshot_file
+from reconciler.diagnostics import Severity
+from reconciler.errors import Refused, UsageError
 from reconciler.exits import Exit
 from reconciler.files import write_private
-from reconciler.guard import Judgement, guard
-from reconciler.plan import alike, plan
+from reconciler.session import Session
+from reconciler.session.plan import judge, make, observe, refused
+from reconciler.views.words import visible
 
 if TYPE_CHECKING:
-    from reconciler.snapshot import Snapshot
     from reconciler.state import Reader
-    from reconciler.stores.keys import Keys
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -49,11 +49,19 @@ def _run(arguments: Namespace, console: Console) -> int:
             "--state and --refresh exclude each other",
             hint="a snapshot is planned against as it is",
         )
-    with Session(arguments, console) as session:
-        given = overrides(arguments.override, session)
+    with opened(arguments, console) as session:
+        given = session.overrides(reasons(arguments.override))
         recorded = _recorded(session, arguments)
-        observed = _observed(session, arguments) if arguments.refresh else None
-        planned = make(session, arguments, recorded, observed=observed)
+        targets = session.targets(arguments.target)
+        observed = observe(session, targets) if arguments.refresh else None
+        planned = make(
+            session,
+            recorded,
+            as_of=moment(arguments.as_of),
+            targets=targets,
+            observed=observed,
+            cache=arguments.cache,
+        )
         planned = replace(planned, allow=allow, overrides=given)
         planned, judged = judge(session, planned, recorded)
         told = replace(judged, findings=(*session.warnings, *judged.findings))
@@ -67,55 +75,23 @@ def _run(arguments: Namespace, console: Console) -> int:
             from reconciler.planfile import encode
 
             write_private(Path(arguments.out), [encode(planned, __version__, judged.approvals)])
+            if not refused(planned, judged) and planned.actions:
+                _saved(arguments, console)
     if refused(planned, judged):
         return Exit.REFUSED
     return Exit.CHANGES if arguments.detailed_exitcode and planned.actions else Exit.DONE
 
 
-def make(
-    session: Session,
-    arguments: Namespace,
-    recorded: Reader,
-    observed: Mapping[Address, Observed] | None = None,
-) -> Plan:
-    """Return the plan of the workspace against what is recorded."""
-    from reconciler.snapshot import PERSONAL, Snapshot
-
-    redacted = isinstance(recorded, Snapshot) and recorded.redacted
-    # What was just read at a vendor is compared field by field, which takes the files themselves.
-    desired = session.desired(cache=arguments.cache and observed is None)
-    chain = recorded.identity().chain
-    question = session.question(
-        arguments,
-        observed=observed,
-        uncompared=PERSONAL if redacted else (),
-        again=desired.again,
-        alike=desired.alike(chain),
-    )
-    if not question.targets:
-        planned = plan(desired.batches(), recorded, question)
-        if alike(planned) and not session.warnings:
-            desired.keep_alike(chain)
-        return planned
-    written: list[Address] = []
-    planned = plan(noted(desired.batches(), written), recorded, question)
-    check(question.targets, recorded, written)
-    return planned
-
-
-def judge(session: Session, planned: Plan, recorded: Reader) -> tuple[Plan, Judgement]:
-    """Judge the plan by the workspace's limits and rules; it tells itself what is overridden."""
-    rules, limits = session.workspace.rules, session.workspace.limits
-    judged = guard(planned, recorded, limits, rules, planned.allow)
-    if judged.overridden:
-        told = dict.fromkeys((*planned.diagnostics, *judged.overridden))
-        planned = replace(planned, diagnostics=tuple(told))
-    return planned, judged
-
-
-def refused(planned: Plan, judged: Judgement) -> bool:
-    """Tell whether the plan must not be applied."""
-    return has_errors(judged.findings) or has_errors(planned.diagnostics)
+def _saved(arguments: Namespace, console: Console) -> None:
+    """Say to a person how to apply the plan that was saved."""
+    if not (console.advises and console.err.isatty()):
+        return
+    # Names are beneath --chdir for apply as they were for plan.
+    name, folder = Path(arguments.out), arguments.chdir
+    if folder != ".":
+        name = name.relative_to(folder) if name.is_relative_to(folder) else name
+    words = ["reconciler", *(["--chdir", folder] if folder != "." else []), "apply", str(name)]
+    console.say(f"Saved. Do just this with: {visible(shlex.join(words), 500)}")
 
 
 def _labels(planned: Plan, recorded: Reader) -> dict[Address, Mapping[str, str]]:
@@ -134,30 +110,3 @@ def _recorded(session: Session, arguments: Namespace) -> Reader:
             f"{snapshot.who.workspace}, this is {session.workspace.name}",
         )
     return snapshot
-
-
-def snapshot_file(name: str, keys: Keys) -> Snapshot:
-    """Read a snapshot, encrypted or not. Raises StateError if it cannot be read or is not one."""
-    from reconciler.files import read_regular
-    from reconciler.snapshot import LARGEST
-    from reconciler.stores import backups
-
-    try:
-        data = read_regular(Path(name), LARGEST)
-    except OSError as problem:
-        raise StateError.of(
-            "no-snapshot",
-            f"{name} cannot be read",
-            detail=f"{problem.strerror}.",
-            hint="name a file that was made with: reconciler state pull",
-        ) from None
-    return backups.snapshot(data, name, keys)
-
-
-def _observed(session: Session, arguments: Namespace) -> dict[Address, Observed]:
-    """Read what the vendors hold now, of the recorded accounts the plan is about."""
-    from reconciler.refresh import read
-
-    targets = session.targets(arguments.target)
-    pairs = read(session.recorded(targets), session.readers(targets))
-    return {record.address: seen for record, seen in pairs if seen is not None}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
 from reconciler.changes import Plan
-from reconciler.cli.session import now
 from reconciler.events import Completed, Errored, Event, Skipped, Split, Started, Summary
+from reconciler.session import now
 from reconciler.values import to_text
 from reconciler.views import json as shapes
 from reconciler.views import text

@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler.accounts import Account, Address, Observed, targeted
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, now
+from reconciler.cli.opened import opened
 from reconciler.config.files import Found, Unreadable, find
 from reconciler.config.judge import Judge
 from reconciler.diagnostics import Diagnostic, warning
@@ -21,6 +21,7 @@ from reconciler.edit.pull import Pulled, Sorted, Sorter, Wishes, pull
 from reconciler.errors import ConfigError
 from reconciler.exits import Exit
 from reconciler.files import rewrite
+from reconciler.session import Session, now
 from reconciler.state import Record
 from reconciler.views.words import number
 
@@ -33,7 +34,7 @@ def run(arguments: Namespace, console: Console) -> int:
 
     3 where some of it cannot be written and was told, 1 where none can.
     """
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         records = {record.address: record for record in _suspects(session, targets)}
         drifted = _drifted(records.values())
@@ -119,9 +120,11 @@ def _end(accounts: int, fields: int, left: int, arguments: Namespace, console: C
     if fields and arguments.write:
         console.print(f"Pulled: {told}{rest}.")
     elif fields:
-        console.say(f"To pull: {told}{rest}. Write it with: reconciler pull --write")
+        advice = " Write it with: reconciler pull --write" if console.advises else ""
+        console.say(f"To pull: {told}{rest}.{advice}")
     elif left:
         console.say(f"Nothing can be pulled{rest}.")
     else:
         console.say("Nothing to pull: as far as is recorded, the vendors hold what the YAML says.")
-        console.say("    hint: reconciler refresh reads what they hold now")
+        if console.advises:
+            console.say("    hint: reconciler refresh reads what they hold now")

@@ -8,17 +8,18 @@ from operator import attrgetter
 
 from reconciler.accounts import Address, apps_of, targeted
 from reconciler.cli.console import Console
-from reconciler.cli.session import Session, seconds
-from reconciler.cli.targets import check
+from reconciler.cli.flags import seconds
+from reconciler.cli.opened import opened
 from reconciler.exits import Exit
 from reconciler.refresh import GROUP, accept, read
+from reconciler.session.targets import check
 from reconciler.state import Reader, Record
 from reconciler.views.words import number
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Read every recorded account and record what was seen."""
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         targets = session.targets(arguments.target)
         check(targets, session.store)
         patience = seconds(arguments.lock_timeout)

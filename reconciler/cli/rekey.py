@@ -9,11 +9,12 @@ from pathlib import Path
 from reconciler.cli.console import Console
 from reconciler.cli.enqueue import refuse_queued
 from reconciler.cli.erase import BEYOND, old_copies
-from reconciler.cli.session import Session, seconds
+from reconciler.cli.flags import seconds
 from reconciler.diagnostics import Diagnostic, error
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError
 from reconciler.exits import Exit
 from reconciler.files import OWN
+from reconciler.session import Session
 from reconciler.stores import backups
 from reconciler.views.words import number, visible
 
@@ -29,8 +30,7 @@ def rekey(session: Session, arguments: Namespace, console: Console) -> int:
     store = session.opened(session.keys.also_clear())
     before, after = store.identity(), session.keys.first
     question = f"Rewrite state, history and backups to be {_under(after)}?"
-    if not arguments.auto_approve and not console.confirm(question):
-        raise UsageError.of("declined", "nothing was done")
+    console.ask(question, agreed=arguments.auto_approve)
     rewritten: list[Path] = []
     failed: list[Diagnostic] = []
     with session.lock(OPERATION, seconds(arguments.lock_timeout), store) as writer:

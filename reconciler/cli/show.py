@@ -8,7 +8,7 @@ from pathlib import Path
 from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
-from reconciler.cli.session import Session
+from reconciler.cli.opened import opened
 from reconciler.errors import Stale, UsageError
 from reconciler.exits import Exit
 from reconciler.guard import Judgement
@@ -33,7 +33,7 @@ def run(arguments: Namespace, console: Console) -> int:
             f"recorded state has no format {arguments.format}",
             hint="name a plan file, or take text or json",
         )
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         if arguments.format == "json":
             from reconciler.snapshot import encode
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
-from reconciler.cli.session import Session
+from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ConfigError
 from reconciler.exits import Exit
@@ -25,7 +25,7 @@ def run(arguments: Namespace, console: Console) -> int:
 
     played: list[Played] = []
     broken: list[Diagnostic] = []
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         workspace, tables = session.workspace, session.capabilities
         for name, path in _files(session.root, arguments.files):
             try:

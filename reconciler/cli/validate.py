@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from reconciler import __version__
 from reconciler.cli.console import Console
 from reconciler.cli.formats import folder
-from reconciler.cli.session import Session, now
+from reconciler.cli.opened import opened
 from reconciler.diagnostics import Diagnostic, Severity
 from reconciler.errors import ConfigError, Refused
 from reconciler.exits import Exit
+from reconciler.session import now
 from reconciler.views.words import number
 
 
@@ -19,7 +20,7 @@ def run(arguments: Namespace, console: Console) -> int:
     """Report the findings; 0 without errors."""
     findings: tuple[Diagnostic, ...] = ()
     code, accounts = Exit.DONE, 0
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         try:
             for _ in session.desired(now()):
                 accounts += 1

@@ -9,16 +9,17 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.cli.apply import refuse_unmerged
 from reconciler.cli.console import Console
 from reconciler.cli.enqueue import queue_of, require
 from reconciler.cli.interrupt import interruptible
+from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
-from reconciler.cli.session import Session, monotonic, new_id, now
 from reconciler.errors import Stale
 from reconciler.events import Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
+from reconciler.session import Session, monotonic, new_id, now
+from reconciler.session.runner import refuse_unmerged
 from reconciler.state import overlap
 from reconciler.values import to_text
 from reconciler.views.words import apply_line, number, visible
@@ -36,7 +37,7 @@ _IDLE: Final = 1.0
 def run(arguments: Namespace, console: Console) -> int:
     """Carry out chunks until told to stop, or with --drain until none is left; or show them."""
     refuse_unmerged(console.environ)
-    with Session(arguments, console) as session:
+    with opened(arguments, console) as session:
         require(session, "worker")
         with closing(queue_of(session)) as tables:
             if arguments.status:
@@ -83,7 +84,7 @@ class _Carrying:
         summary = Summary()
         if app := self.tables.app(claim.id):
             # As new for every chunk: what the workspace says and what is recorded may have changed.
-            with Session(self.arguments, self.console) as session:
+            with opened(self.arguments, self.console) as session:
                 summary = self._locked(session, claim.id, app)
         if not summary.interrupted:
             claim.done()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.accounts import Address
-from reconciler.apply import apply
+from reconciler.applying import apply
 from reconciler.carry import Link
 from reconciler.changes import Plan
 from reconciler.cluster.chunks import Chunk, left

@@ -156,7 +156,8 @@ class Bench:
         siblings = []
         for prefix, rule in zip(rules.prefixes, rules.ids, strict=True):
             size = len(key) if rule.unit == "characters" else len(key.encode(errors="replace"))
-            if size > rule.limit or not rule.pattern.fullmatch(key):
+            fits = size <= rule.limit and rule.pattern.fullmatch(key)
+            if not fits:
                 report(
                     (),
                     "bad-id",
@@ -164,7 +165,7 @@ class Bench:
                     f"an id there is {rule.words}{_kept(key, rules, prefix)}{_foreign(key)}",
                 )
             folded = rule.fold(key)
-            if folded != key and key.isascii():
+            if fits and folded != key:
                 report(
                     (),
                     "folded-id",

@@ -195,6 +195,29 @@ def _cell(path: str, cell: str) -> Any:
     return Quoted(cell) if cell in NULLS else cell
 
 
+def _put(
+    name: str,
+    cell: str,
+    at: tuple[int, int],
+    value: dict[str, Any],
+    places: dict[tuple[Any, ...], tuple[int, int]],
+) -> str:
+    """Put a cell where its column says; return what is there already and leaves it no place."""
+    parts = tuple(name.split(".", 1 if name.startswith("labels.") else 2))
+    place = value
+    for depth, part in enumerate(parts[:-1], 1):
+        inner = place.setdefault(part, {})
+        places.setdefault(parts[:depth], at)
+        if not isinstance(inner, dict):
+            return ".".join(parts[:depth])
+        place = inner
+    if parts[-1] in place:
+        return "its fields"
+    place[parts[-1]] = _cell(name, cell)
+    places[parts] = at
+    return ""
+
+
 def _record(careful: Careful, header: list[str], row: list[str], line: int) -> Built | None:
     """Return the account of a row; every place is the line and the number of the column."""
     value: dict[str, Any] = {}
@@ -219,31 +242,14 @@ def _record(careful: Careful, header: list[str], row: list[str], line: int) -> B
                 "remove it",
             )
             return None
-        parts = tuple(name.split(".", 1 if name.startswith("labels.") else 2))
-        place = value
-        for depth, part in enumerate(parts[:-1], 1):
-            inner = place.setdefault(part, {})
-            places.setdefault(parts[:depth], (line, position))
-            if not isinstance(inner, dict):
-                other = ".".join(parts[:depth])
-                careful.tell(
-                    (line, position),
-                    "wrong-type",
-                    f"{name} does not go with {other}.",
-                    "leave one empty",
-                )
-                return None
-            place = inner
-        if parts[-1] in place:
+        if other := _put(name, cell, (line, position), value, places):
             careful.tell(
                 (line, position),
                 "wrong-type",
-                f"{name} does not go with its fields.",
+                f"{name} does not go with {other}.",
                 "leave one empty",
             )
             return None
-        place[parts[-1]] = _cell(name, cell)
-        places[parts] = (line, position)
     if "id" not in value:
         careful.tell(places[()], "missing-key", "The row has no id.", "write it into the column id")
         return None

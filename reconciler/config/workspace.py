@@ -20,9 +20,9 @@ from reconciler.config.files import WORKSPACE, Unreadable, leaves, opened
 from reconciler.config.globs import globs
 from reconciler.config.libyaml import syntax, yaml_events
 from reconciler.config.references import is_reference, reference
+from reconciler.config.rules import rules
 from reconciler.config.scalars import Wrong, span
 from reconciler.config.schema import faults, typed
-from reconciler.config.table import BAN, CONFIGURATION, PROFILE
 from reconciler.diagnostics import Diagnostic, Source, error
 from reconciler.errors import ConfigError
 from reconciler.values import Reference
@@ -32,7 +32,6 @@ from reconciler.workspace import (
     BanReason,
     Encryption,
     Limit,
-    Rule,
     SecretSettings,
     StateSettings,
     Webhook,
@@ -61,20 +60,6 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "object": frozenset({"url"}),
 }
 _NEEDED: Mapping[str, str] = {"postgres": "url", "object": "url"}
-_OF_ACTION = ("account_id", "provider", "address", "reason", "path")
-_FACTS = ("banned", "protected", "on_absent")
-_SECTIONS = ("labels", "profile", "configuration", "banned", "manage")
-_OPEN = ("labels.", "profile.custom.")
-_FIELDS = (
-    *(f"profile.{name}" for name in PROFILE),
-    *(f"configuration.{name}" for name in CONFIGURATION),
-    *(f"banned.{name}" for name in (*BAN, "evidence")),
-    *(f"manage.{name}" for name in ("profile", "configuration")),
-)
-"""What rules look at: what an action is, and what an account is and holds after the plan."""
-
-_EFFECTS = ("deny", "warn", "require", "limit", "approval")
-_REFUSING = ("deny", "require", "limit")
 _OBJECT = ("s3://", "gs://", "az://", "file://")
 LARGEST: Final = 4 << 20
 """Bytes of the largest workspace file that is read."""
@@ -203,7 +188,7 @@ def _workspace(
         secrets=_secrets(value.get("secrets") or {}, tell),
         on_absent=value.get("on_absent", "forget"),
         limits=_limits(value.get("limits") or {}),
-        rules=tuple(_rules(value.get("rules") or [], built, tell)),
+        rules=tuple(rules(value.get("rules") or [], built, tell)),
         notify=tuple(_webhooks(value.get("notify") or [], tell)),
         ban_reasons=_reasons(value.get("ban_reasons") or {}),
         lint=value.get("lint") or {},
@@ -364,80 +349,3 @@ def _reasons(value: dict[str, Any]) -> dict[str, BanReason]:
         for name, written in value.items()
         if isinstance(written, dict)
     }
-
-
-def _known(path: Path_, key: str, *, of_action: bool, tell: Tell) -> None:
-    """Tell of a key that no account has: such a rule would never match, and never be missed."""
-    plain = (*(_OF_ACTION if of_action else ()), *_FACTS)
-    section, dot, name = key.partition(".")
-    if key in plain or key in _FIELDS or (name and key.startswith(_OPEN)):
-        return
-    if key in _SECTIONS:
-        hint = f"name a field of it: {key}.…"
-    elif not dot:
-        hint = close(key, (*plain, *(f"{one}.…" for one in _SECTIONS)))
-    elif section in _SECTIONS and section != "labels":
-        hint = close(key, (one for one in _FIELDS if one.startswith(f"{section}.")))
-    else:
-        hint = close(section, _SECTIONS)
-    tell(path, "unknown-key", f"A rule cannot look at {key[:80]!r}.", hint)
-
-
-def _rules(value: list[Any], built: Built, tell: Tell) -> Iterator[Rule]:
-    seen: set[str] = set()
-    for position, written in enumerate(value):
-        if not isinstance(written, dict) or "id" not in written:
-            continue
-        path = ("rules", position)
-        effects = [name for name in _EFFECTS if name in written]
-        if written["id"] in seen:
-            tell(
-                (*path, "id"),
-                "duplicate-key",
-                f"The rule {written['id']} stands twice.",
-                "give it another id",
-            )
-        seen.add(written["id"])
-        if len(effects) != 1:
-            tell(
-                path,
-                "bad-rule",
-                "A rule has exactly one effect.",
-                f"write one of {', '.join(_EFFECTS)}",
-            )
-            continue
-        for part in (("when", "match"), ("require",)):
-            keys: Any = written
-            for name in part:
-                keys = (keys.get(name) if isinstance(keys, dict) else None) or {}
-            for key in keys:
-                _known((*path, *part, key), key, of_action=part != ("require",), tell=tell)
-        for field, condition in (written.get("require") or {}).items():
-            try:
-                re.compile(condition.get("pattern", ""))
-            except re.error as wrong:
-                tell(
-                    (*path, "require", field, "pattern"),
-                    "bad-form",
-                    f"This is no regular expression: {wrong}.",
-                    "check its brackets",
-                )
-        if "override" in written and effects[0] not in _REFUSING:
-            tell(
-                (*path, "override"),
-                "bad-rule",
-                f"A rule with {effects[0]} refuses nothing, so there is nothing to override.",
-                f"remove it; it goes with {', '.join(_REFUSING)}",
-            )
-        when = written.get("when") or {}
-        line, column = built.place(path) or (0, 0)
-        effect: Any = effects[0]
-        yield Rule(
-            written["id"],
-            tuple(when.get("action") or ()),
-            dict(when.get("match") or {}),
-            effect,
-            written[effect],
-            Source(WORKSPACE, line, column),
-            bool(written.get("override", True)),
-        )

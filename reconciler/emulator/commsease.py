@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from reconciler.emulator import netease
 from reconciler.emulator.commsease_fields import MUTES, PROFILE, Form, listed, mutes, parsed, shown
 from reconciler.emulator.context import Context
+from reconciler.emulator.emulated import Emulated
 from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
 from reconciler.emulator.netease import (
     BANS,
@@ -283,3 +285,13 @@ def _ids(call: Call) -> tuple[str, ...]:
     one = call.body.get("accid")
     found = listed(call.body.get("accids", "")) if one is None else (one,)
     return tuple(dict.fromkeys(map(folded, found)))
+
+
+EMULATED = Emulated(
+    routes,
+    lambda settings: settings.app_key,
+    {"create": "create", "profile": "update_uinfo", "block": "block"},
+    {"refused": 414, "throttled": 416},
+    prefix="/nimserver",
+    stored_as=netease.VENDOR,
+)

@@ -12,14 +12,9 @@ from reconciler.emulator.context import Context
 from reconciler.emulator.faults import parsed
 from reconciler.emulator.guesses import Guesses, changed, shown
 from reconciler.emulator.store import Account, view
+from reconciler.emulator.vendors import folded, stored_as
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-_STORED_AS = {"commsease": "yunxin"}
-"""An API generation that has no accounts of its own, and whose it has."""
-
-_FOLDED = frozenset({"yunxin"})
-"""The vendors that keep account ids in lower case."""
 
 _EDITS = ("profile", "configuration", "extra", "enabled", "logged_in", "token")
 
@@ -165,13 +160,13 @@ class _Control:
 
     def _new(self, vendor: str, app: str, account_id: str) -> Account:
         now = self._context.clock.wall()
-        id_ = _id(vendor, account_id)
+        id_ = folded(vendor, account_id)
         return Account(vendor, app, id_, token=self._context.mint(), created_at=now, updated_at=now)
 
     def _held(self, request: Request) -> Account:
         vendor, app = _app(request)
         account_id = request.path_params["account_id"]
-        held = self._context.store.get(vendor, app, _id(vendor, account_id))
+        held = self._context.store.get(vendor, app, folded(vendor, account_id))
         if held is None:
             raise _Missing(f"{vendor} app {app} has no account {account_id}")
         return held
@@ -209,11 +204,7 @@ async def _object(request: Request) -> Mapping[str, object]:
 
 def _app(request: Request) -> tuple[str, str]:
     vendor = request.path_params["vendor"]
-    return _STORED_AS.get(vendor, vendor), request.path_params["app"]
-
-
-def _id(vendor: str, account_id: str) -> str:
-    return account_id.lower() if vendor in _FOLDED else account_id
+    return stored_as(vendor), request.path_params["app"]
 
 
 def _edited(account: Account, edit: Mapping[str, object]) -> Account:

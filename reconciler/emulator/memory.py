@@ -1,20 +1,14 @@
 """A vendor in memory: requests are answered in place, without a server and without waiting."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from reconciler.emulator import commsease, tencent, yunxin
-from reconciler.emulator.context import Context, opened
-from reconciler.emulator.exchange import Asked, Exchange, Paths
+from reconciler.emulator.context import opened
+from reconciler.emulator.exchange import Asked, Exchange
 from reconciler.emulator.settings import Clock, Settings
-
-VENDORS: Final[Mapping[str, Callable[[Context], Paths]]] = {
-    "yunxin": yunxin.routes,
-    "commsease": commsease.routes,
-    "tencent": tencent.routes,
-}
+from reconciler.emulator.vendors import VENDORS
 
 _PART: Final = re.compile(r"\\{(\w+)(:path)?\\}")
 
@@ -32,7 +26,7 @@ class Memory:
     def __init__(self, vendor: str, clock: Clock) -> None:
         self.context = opened(Settings(rate=0), clock)
         self._paths: list[tuple[re.Pattern[str], Exchange]] = [
-            (compiled(path), exchange) for path, exchange in VENDORS[vendor](self.context)
+            (compiled(path), exchange) for path, exchange in VENDORS[vendor].routes(self.context)
         ]
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], raw: bytes) -> bytes:

@@ -38,7 +38,6 @@ PUSH = "push_enabled_when_desktop_online"
 
 TOKEN_LIMIT = 128
 NOTIFY_LIMIT = 256
-ID_LIMIT = 32
 
 _ID = re.compile(r"[A-Za-z0-9_@.\-]{1,32}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

@@ -7,8 +7,10 @@ from functools import partial
 from urllib.parse import parse_qs
 
 from reconciler.emulator.context import Context
+from reconciler.emulator.emulated import Emulated
 from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
 from reconciler.emulator.store import Account
+from reconciler.emulator.tencent_console import TencentConsole
 from reconciler.emulator.tencent_fields import (
     FOREVER,
     MUTES,
@@ -399,3 +401,13 @@ def _named(body: Mapping[str, object]) -> Iterator[str]:
             given = row.get("UserID") if isinstance(row, dict) else row
             if isinstance(given, str):
                 yield given
+
+
+EMULATED = Emulated(
+    routes,
+    lambda settings: settings.sdk_app_id,
+    {"create": "multiaccount_import", "profile": "portrait_set", "block": "kick"},
+    {"refused": 40005, "throttled": 60007},
+    names_refused=True,
+    console=TencentConsole(),
+)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from reconciler.emulator.context import Context
+from reconciler.emulator.emulated import Emulated
 from reconciler.emulator.exchange import Answer, Call, Exchange, Operation, Paths, Perform, Vendor
 from reconciler.emulator.netease import (
     PUSH,
@@ -351,3 +352,12 @@ def _of_query(call: Call) -> tuple[str, ...]:
     """Return the ids a batch read asks for, folded, each once, in the order they were asked."""
     given = ",".join(parse_qs(call.query).get("account_ids", ()))
     return tuple(dict.fromkeys(folded(part) for part in given.split(",") if part))
+
+
+EMULATED = Emulated(
+    routes,
+    lambda settings: settings.app_key,
+    {"create": "create", "profile": "profile_update", "block": "disable"},
+    {"refused": 414, "throttled": 416},
+    folds=True,
+)

@@ -121,6 +121,13 @@ CAPABILITIES: Final = Capabilities(
     waits=(),
     after_login=(PUSH,),
     credentials=("app_key", "app_secret"),
+    entry="""\
+  sg-prod:
+    type: commsease  # CommsEase, the classic server API v1
+    region: singapore  # or china; for a private deployment or the emulator instead:
+    # endpoint: http://127.0.0.1:8900/nimserver
+    credentials: {app_key: env:COMMSEASE_APP_KEY, app_secret: env:COMMSEASE_APP_SECRET}
+""",
     penalty=10.0,
     sources=MappingProxyType(
         {

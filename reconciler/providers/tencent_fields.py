@@ -121,6 +121,18 @@ def table(marker: str) -> Capabilities:
         waits=("configuration.",),
         lapses=tuple(f"configuration.{name}" for name in MUTES),
         credentials=("sdk_app_id", "admin", "secret_key"),
+        entry="""\
+  sg-chat:
+    type: tencent  # Tencent Cloud Chat
+    region: singapore  # or china, seoul, tokyo, frankfurt, silicon-valley, jakarta
+    # endpoint: http://127.0.0.1:8900  # the emulator, instead of a region
+    credentials:
+      sdk_app_id: env:TENCENT_SDK_APP_ID
+      admin: administrator
+      secret_key: env:TENCENT_SECRET_KEY
+    # Registered in the console, this lets bans be read back:
+    # blocked_tag: Tag_Profile_Custom_Blocked
+""",
         # No page says how long a throttled API stays closed; the rates are per second.
         penalty=1.0,
         reserved=("administrator", "@RBT#*", "@TLS#*"),

@@ -117,6 +117,13 @@ CAPABILITIES: Final = Capabilities(
     waits=("profile.", "configuration.", "token"),
     after_login=(_PUSH,),
     credentials=("app_key", "app_secret"),
+    entry="""\
+  cn-prod:
+    type: yunxin  # NetEase Yunxin, IM server API v2
+    region: china  # or singapore; for a private deployment or the emulator instead:
+    # endpoint: http://127.0.0.1:8900
+    credentials: {app_key: env:YUNXIN_APP_KEY, app_secret: env:YUNXIN_APP_SECRET}
+""",
     # Version 1 states 10 s; version 2 states no length.
     penalty=10.0,
     sources=MappingProxyType(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reconciler.accounts import Account, Address, Observed, flatten, split
-from reconciler.apply import apply
+from reconciler.applying import apply
 from reconciler.capabilities import Capabilities
 from reconciler.carry import Link
 from reconciler.changes import Plan, vendor_mints
@@ -19,7 +19,7 @@ from reconciler.drift import Drift, drift
 from reconciler.events import Event
 from reconciler.guard import Judgement, guard
 from reconciler.lanes import Effects
-from reconciler.plan import plan
+from reconciler.planning import plan
 from reconciler.providers import provider
 from reconciler.refresh import read
 from reconciler.rehearse.vendor import Time, Vendor

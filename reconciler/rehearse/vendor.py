@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
 from typing import Any, Final
 
+from reconciler.emulator.emulated import Emulated
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.memory import Memory
 from reconciler.emulator.settings import Clock
 from reconciler.emulator.store import Account
+from reconciler.emulator.vendors import VENDORS, stored_as
 from reconciler.scenario import Sight, Trouble
 from reconciler.transport.answers import Facts
 from reconciler.workspace import App
 
 PUSH: Final = "push_enabled_when_desktop_online"
-MUTES: Final = ("p2p_chat_banned", "team_chat_banned")
-_CUSTOM: Final = "Tag_Profile_Custom_"
-_ALLOWS: Final = {
-    "need_confirm": "AllowType_Type_NeedConfirm",
-    "allow_any": "AllowType_Type_AllowAny",
-    "deny_any": "AllowType_Type_DenyAny",
-}
-_ALLOWED: Final = {held: word for word, held in _ALLOWS.items()}
-
-_APIS: Final[Mapping[str, Mapping[str, str]]] = {
-    "yunxin": {"create": "create", "profile": "profile_update", "block": "disable"},
-    "commsease": {"create": "create", "profile": "update_uinfo", "block": "block"},
-    "tencent": {"create": "multiaccount_import", "profile": "portrait_set", "block": "kick"},
-}
-_CODES: Final = {
-    "yunxin": {"refused": 414, "throttled": 416},
-    "commsease": {"refused": 414, "throttled": 416},
-    "tencent": {"refused": 40005, "throttled": 60007},
-}
 
 
 class Time:
@@ -73,13 +55,12 @@ class Vendor:
 
     def reached(self) -> App:
         """Return the app as its transport is to have it: with keys of the vendor in memory."""
-        prefix = "/nimserver" if self.app.type == "commsease" else ""
         settings = self.memory.context.settings
         keys = {key: str(getattr(settings, key)) for key in self.app.credentials}
         return App(
             self.app.name,
             self.app.type,
-            f"https://vendor.invalid{prefix}",
+            f"https://vendor.invalid{self._emulated.prefix}",
             keys,
             self.app.rate,
             1,
@@ -118,11 +99,11 @@ class Vendor:
             if (trouble.call, trouble.answers) == ("create", "refused") and id:
                 # Where many are registered in one call, the answer names whom it does not take.
                 context.unwanted.add(id)
-                if self.app.type == "tencent":
+                if self._emulated.names_refused:
                     continue
-            match = {"api": _APIS[self.app.type][trouble.call]}
+            match = {"api": self._emulated.apis[trouble.call]}
             match |= {"account_id": id} if id else {}
-            code = _CODES[self.app.type][trouble.answers]
+            code = self._emulated.codes[trouble.answers]
             context.script.add([Fault(match, "code", code=code)])
 
     def no_trouble(self) -> None:
@@ -137,31 +118,16 @@ class Vendor:
         if not sight.exists:
             context.store.delete(kind, self._name, id)
             return
-        now = self.time.now
+        now, console = self.time.now, self._emulated.console
         account = held or Account(kind, self._name, id, context.mint(), now, now)
-        profile, extra = dict(account.profile), dict(account.extra)
-        flags = dict(account.configuration)
-        for key, value in (sight.profile or {}).items():
-            if key == "custom":
-                extra |= {f"{_CUSTOM}{name}": text for name, text in value.items()}
-            else:
-                profile[key] = self._emulated(key, value)
-        enabled = account.enabled
-        if sight.banned is not None and kind == "tencent":
-            flags |= dict.fromkeys(MUTES, sight.banned)
-            if marker := self.app.options.get("blocked_tag"):
-                extra[marker] = "1" if sight.banned else ""
-        elif sight.banned is not None:
-            enabled = not sight.banned
-        flags |= sight.configuration or {}
+        account = console.with_profile(account, sight.profile or {})
+        if sight.banned is not None:
+            account = console.with_ban(account, sight.banned, self.app.options)
         logged_in = account.logged_in if sight.logged_in is None else sight.logged_in
         context.store.put(
             replace(
                 account,
-                enabled=enabled,
-                profile=profile,
-                configuration=flags,
-                extra=extra,
+                configuration={**account.configuration, **(sight.configuration or {})},
                 logged_in=logged_in,
                 updated_at=now,
             )
@@ -173,49 +139,25 @@ class Vendor:
 
     def profile(self, account: Account) -> dict[str, Any]:
         """Return the profile of an account; what is unset or at its default is left out."""
-        marker = self.app.options.get("blocked_tag")
-        told = {key: self._told(key, value) for key, value in account.profile.items() if value}
-        told |= {
-            f"custom.{tag.removeprefix(_CUSTOM)}": value
-            for tag, value in account.extra.items()
-            if tag.startswith(_CUSTOM) and tag != marker and value
-        }
-        return told
+        return self._emulated.console.profile(account, self.app.options)
 
     def banned(self, account: Account) -> bool:
-        """Tell whether an account is banned; at Tencent a ban is a mark and mutes, or mutes."""
-        if self._stored != "tencent":
-            return not account.enabled
-        marker = self.app.options.get("blocked_tag")
-        if marker and account.extra.get(marker) != "1":
-            return False
-        return all(account.configuration.get(flag) for flag in MUTES)
+        """Tell whether an account is banned, whatever the vendor means by it."""
+        return self._emulated.console.banned(account, self.app.options)
 
     def configuration(self, account: Account) -> dict[str, bool]:
         """Return the flags that are not at their default; mutes that are a ban are the ban's."""
-        own = MUTES if self._stored == "tencent" and self.banned(account) else ()
-        return {
-            flag: bool(on)
-            for flag, on in account.configuration.items()
-            if flag not in own and bool(on) is (flag != PUSH)
-        }
+        flags = self._emulated.console.flags(account, self.app.options)
+        return {flag: bool(on) for flag, on in flags.items() if bool(on) is (flag != PUSH)}
+
+    @property
+    def _emulated(self) -> Emulated:
+        return VENDORS[self.app.type]
 
     @property
     def _stored(self) -> str:
-        return "tencent" if self.app.type == "tencent" else "yunxin"
+        return stored_as(self.app.type)
 
     @property
     def _name(self) -> str:
-        settings = self.memory.context.settings
-        return settings.sdk_app_id if self._stored == "tencent" else settings.app_key
-
-    def _emulated(self, key: str, value: Any) -> Any:
-        """Return a value of a profile as Tencent keeps it; the others keep our own."""
-        if self._stored == "tencent" and key == "birthday" and value:
-            return int(str(value).replace("-", ""))
-        return _ALLOWS.get(str(value), value) if key == "allow_type" else value
-
-    def _told(self, key: str, value: Any) -> Any:
-        if key == "birthday" and isinstance(value, int):
-            return date(value // 10000, value // 100 % 100, value % 100).isoformat()
-        return _ALLOWED.get(str(value), value) if key == "allow_type" else value
+        return self._emulated.app(self.memory.context.settings)

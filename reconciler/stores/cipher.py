@@ -10,15 +10,12 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from reconciler.values import canonical
-
-if TYPE_CHECKING:
-    from reconciler.stores.keys import Key
 
 _NONCE: Final = 12
 _LOOK_NONCE: Final = 15
@@ -28,6 +25,14 @@ _BLOCK: Final = 64
 _NOTHING: Final = 0xFFFFFFFF
 _EMPTY: Final[dict[type, Any]] = {bytes: b"", str: "", int: 0}
 _NO_LOOK: Final = bytes(_DIGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and its id, which is derived from it and no secret."""
+
+    id: str
+    secret: bytes = field(repr=False)
 
 
 class Forged(Exception):

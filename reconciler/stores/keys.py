@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from reconciler.errors import ConfigError, ReconcilerError, SecretError, StateError
-from reconciler.stores.cipher import CLEAR, Aes, Cipher, key_id
+from reconciler.stores.cipher import CLEAR, Aes, Cipher, Key, key_id
 from reconciler.values import Reference
 from reconciler.workspace import Encryption
 
@@ -25,14 +24,6 @@ NEEDS: Final = (NO_KEY, NOT_ENCRYPTED)
 
 _VARIED: Final = 20
 """Different bytes, and different steps from byte to byte, that random 32 never fall short of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key and its id, which is derived from it and no secret."""
-
-    id: str
-    secret: bytes = field(repr=False)
 
 
 def read_key(text: str) -> Key:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import ConfigError, StateError
 from reconciler.stores.held import Held
+from reconciler.stores.object_place import Changed, Objects
 from reconciler.stores.remote_content import Content, corrupt
 from reconciler.stores.remote_copy import Copy, Found, Moved
 from reconciler.values import canonical, loads
@@ -29,45 +30,6 @@ _LOCK: Final = "lock.json"
 _STEPS: Final = "steps/"
 _REVISION: Final = "revision"
 _TRIES: Final = 5
-
-
-class Changed(Exception):
-    """The object is not as the condition of a write says."""
-
-
-class Objects(Protocol):
-    """A place for objects by name; every failure but `Changed` is a StateError for a person."""
-
-    def get(self, name: str) -> tuple[bytes, str] | None:
-        """Return an object and its tag, None if there is none."""
-        ...
-
-    def tag(self, name: str) -> str:
-        """Return the tag of an object, empty if there is none."""
-        ...
-
-    def put(self, name: str, data: bytes, tag: str) -> str:
-        """Replace the object with this tag, or make one that is not there; return its tag.
-
-        Raises Changed, perhaps also where this very write took effect and was repeated.
-        """
-        ...
-
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of all objects beneath a prefix, sorted."""
-        ...
-
-    def drop(self, names: Iterable[str]) -> None:
-        """Remove objects; one that is not there is fine."""
-        ...
-
-    def skew(self) -> float:
-        """Return the seconds that the store's clock is ahead of ours."""
-        ...
-
-    def close(self) -> None:
-        """Release connections."""
-        ...
 
 
 def objects(url: str) -> Objects:

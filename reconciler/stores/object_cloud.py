@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from reconciler.errors import ConfigError, StateError
-from reconciler.stores.object import Changed
+from reconciler.stores.object_place import Changed
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -13,7 +13,7 @@ from typing import Final
 
 from reconciler.errors import StateError
 from reconciler.files import private_folder, read_regular, replace_private
-from reconciler.stores.object import Changed
+from reconciler.stores.object_place import Changed
 
 _LARGEST: Final = 1 << 30
 _GATE: Final = ".gate"

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-from reconciler.errors import ReconcilerError, StateError
+from reconciler.errors import StateError
 from reconciler.files import private_folder
 from reconciler.stores.held import Held
 from reconciler.stores.high_water import Mark, beside, read_mark, sync_folder
 from reconciler.stores.lease import give_up, read_locks
+from reconciler.stores.mounts import network_file_system
 from reconciler.stores.rows import Broken, Meta
 from reconciler.stores.sqlite_migrate import (
     APPLICATION_ID,
@@ -27,6 +28,7 @@ from reconciler.stores.sqlite_migrate import (
     schema,
 )
 from reconciler.stores.sqlite_tables import SqliteTables
+from reconciler.stores.sqlite_told import told
 from reconciler.stores.tables import Check
 
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
@@ -40,102 +42,6 @@ _SETTINGS: Final = (
 )
 # A reader leaves out the journal: it only grows, and what is read of it carries seals and sums.
 _CHECKED: Final = ("sqlite_schema", "meta", "lock", "accounts", "runs", "app_lock")
-_NETWORK: Final = frozenset(
-    (
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "smb2",
-        "afs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "gpfs",
-        "beegfs",
-        "ncpfs",
-        "davfs",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.davfs",
-        "fuse.s3fs",
-        "fuse.rclone",
-        "fuse.ceph",
-        "fuse.gcsfuse",
-        "fuse.blobfuse2",
-    )
-)
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite, the rows and the file system raise inside into StateErrors."""
-    try:
-        yield
-    except (Broken, UnicodeDecodeError) as error:
-        raise corrupt(path, str(error)) from error
-    except sqlite3.Error as error:
-        raise _failure(path, error) from error
-    except OSError as error:
-        raise StateError.of(
-            "state-io",
-            f"{path}: the state cannot be used: {error.strerror or error}",
-            hint="Nothing that was acknowledged is lost; repair the cause and run again.",
-        ) from error
-
-
-def corrupt(path: Path, why: str) -> ReconcilerError:
-    """Return the error for state that is not what was written."""
-    return StateError.of(
-        "state-corrupt",
-        f"{path}: the state is damaged: {why}",
-        hint="Restore a backup with `reconciler state restore FILE`; keep the damaged file aside.",
-    )
-
-
-def _failure(path: Path, error: sqlite3.Error) -> ReconcilerError:
-    name = str(getattr(error, "sqlite_errorname", ""))
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return corrupt(path, str(error))
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StateError.of(
-            "state-busy",
-            f"{path}: another process kept the state busy for {BUSY_SECONDS:.0f} s",
-            hint="Run again when it has ended.",
-        )
-    causes = {
-        "SQLITE_FULL": "the disk or its quota is full",
-        "SQLITE_IOERR": "the disk failed",
-        "SQLITE_READONLY": "it is read-only",
-        "SQLITE_CANTOPEN": "it cannot be opened",
-        "SQLITE_CONSTRAINT": "a write contradicts what is recorded",
-    }
-    cause = next(
-        (text for code, text in causes.items() if name.startswith(code)), "SQLite cannot use it"
-    )
-    return StateError.of(
-        "state-io",
-        f"{path}: the state cannot be used: {cause}",
-        detail=f"SQLite says: {error}.",
-        hint="Nothing that was acknowledged is lost; repair the cause and run again.",
-    )
-
-
-def network_file_system(path: Path, mounts: str) -> str:
-    """Return the type of the network file system that holds `path`, empty for a local one.
-
-    `mounts` is text in the form of /proc/mounts.
-    """
-    found, kind = "", ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = fields[1].encode().decode("unicode_escape")
-        if path.is_relative_to(point) and len(point) >= len(found):
-            found, kind = point, fields[2]
-    return kind if kind in _NETWORK else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +70,7 @@ class SqliteFile:
 
     def told(self) -> AbstractContextManager[None]:
         """Turn what happens inside into StateErrors."""
-        return told(self.path)
+        return told(self.path, BUSY_SECONDS)
 
     def open(self) -> SqliteTables | None:
         """Return tables to look at the lock with, not verified; None if there is no file."""
@@ -178,19 +84,19 @@ class SqliteFile:
         if self.inode() is None:
             return None
         self._refuse_network()
-        with told(self.path), _closing_if_it_fails(self._connected()) as connection:
+        with self.told(), _closing_if_it_fails(self._connected()) as connection:
             self._verify(connection, write=False)
             if not self._older(connection):
                 return self._checked(connection, check, mark)
             newest = self._newest(connection)
         connection.close()
-        with told(self.path), _closing_if_it_fails(newest):
+        with self.told(), _closing_if_it_fails(newest):
             return self._checked(newest, check, mark, copied=True)
 
     def write(self, check: Check) -> SqliteTables:
         """Return checked tables to write to, made or brought up to date where needed."""
         self._create()
-        with told(self.path), _closing_if_it_fails(self._connected_to_write()) as connection:
+        with self.told(), _closing_if_it_fails(self._connected_to_write()) as connection:
             mark = self._mark()
             self._verify(connection, write=True)
             if self._older(connection):
@@ -228,7 +134,7 @@ class SqliteFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            with told(self.path):
+            with self.told():
                 raise error from None
         if stat.S_ISLNK(found.st_mode):
             self._refuse(
@@ -355,7 +261,7 @@ class SqliteFile:
         no half-made state and two processes make one file. Raises StateError.
         """
         folder = self.path.parent
-        with told(self.path):
+        with self.told():
             private_folder(folder)
             self._refuse_network()
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -412,10 +318,10 @@ class SqliteFile:
 
         The copy is of the pages, so it costs about as much as copying the file. Raises StateError.
         """
-        with told(self.path):
+        with self.told():
             if self.inode() is None:
                 self._refuse("state-nothing", "nothing is recorded yet", "Run apply first.")
-        with told(target):
+        with told(target, BUSY_SECONDS):
             try:
                 reserve(target)
             except FileExistsError:
@@ -426,7 +332,7 @@ class SqliteFile:
                 ) from None
             try:
                 with (
-                    told(self.path),
+                    self.told(),
                     closing(self._connected()) as connection,
                     closing(self._connection(f"{target.as_uri()}?mode=rw")) as copy,
                 ):

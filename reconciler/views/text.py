@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from reconciler.views.words import (
     SIGNS,
     WIDTH,
     apply_line,
+    number,
     plan_line,
     split_line,
     value,
@@ -40,6 +42,14 @@ from reconciler.views.words import (
 
 DETAILED: Final = 1000
 """Actions up to which every field is shown; beyond it an action is one line."""
+
+FEW: Final = 10
+"""Notices of one of these kinds that are told one by one."""
+
+_MANY: Final[Mapping[str, str]] = {
+    "in-doubt": "an action whose outcome is not known",
+    "waiting": "fields that wait",
+}
 
 _COLOURS: Final[Mapping[str, str]] = {
     Kind.CREATE: "32",
@@ -98,14 +108,25 @@ def plan(
             yield (
                 f"Fields are left out beyond {DETAILED:,} actions; --json has every one of them."
             )
-    for one in planned.diagnostics:
-        if one.severity is not Severity.ERROR:
-            yield finding(one, paint)
+    yield from _noticed(planned.diagnostics, paint)
     yield from notes(planned, approvals, say)
     if planned.actions:
         yield from sentences(planned, say, visible)
         yield f"Fingerprint: {planned.fingerprint}"
     yield plan_line(planned.summary())
+
+
+def _noticed(findings: Iterable[Diagnostic], paint: Painter) -> Iterator[str]:
+    """Yield what is no error; of what nobody has to act on, the first few and then a count."""
+    told: Counter[str] = Counter()
+    for one in findings:
+        told[one.id] += 1
+        if one.severity is not Severity.ERROR and (one.id not in _MANY or told[one.id] <= FEW):
+            yield finding(one, paint)
+    for id, text in _MANY.items():
+        if told[id] > FEW:
+            more = f"{number(told[id] - FEW, 'more account')}: {text}; --json names them"
+            yield f"{paint('info:', 'info')} {more}"
 
 
 def notes(planned: Plan, approvals: Iterable[Approval], say: Speech) -> Iterator[str]:

@@ -20,7 +20,7 @@ def rows(count: int) -> Iterator[str]:
     from reconciler.config.known import Known
     from reconciler.config.quick import doubt
     from reconciler.config.sheet import Sheet, pack
-    from reconciler.plan import _alike
+    from reconciler.planning import _alike
     from reconciler.providers import capabilities
     from reconciler.stores import open_store
     from reconciler.values import canonical, digest

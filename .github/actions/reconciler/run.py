@@ -270,7 +270,7 @@ def reconciler(*words: str, commands: bool = False, silent: bool = False) -> End
         name: value
         for name, value in os.environ.items()
         if name not in _PRIVATE and not name.startswith("INPUT_")
-    }
+    } | {"RECONCILER_IN_AUTOMATION": "1"}
     made = []
     with _stopped():
         process = subprocess.Popen(  # noqa: S603 (no shell, and words of our own)

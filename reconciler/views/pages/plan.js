@@ -78,11 +78,21 @@
     return made;
   }
 
+  // A ban is judged by why it stands: its reason and ticket are seen without opening the row.
+  function why([kind, , , , changes]) {
+    const side = { block: 2, unblock: 1 }[data.kinds[kind][0]];
+    return ["banned.reason", "banned.ticket"].flatMap((path) => {
+      const told = side && changes.find(([at]) => data.paths[at] === path)?.[side];
+      return told ? [make("span", told.replace(/^"|"$/g, ""), "why")] : [];
+    });
+  }
+
   function row(index) {
     const [app, id, tags, actions] = data.accounts[index];
     const made = make("details", "", "account");
     const head = make("summary", "");
     head.append(...actions.map(([kind]) => badge(kind)), make("code", `${data.apps[app]}/${id}`));
+    head.append(...actions.flatMap(why));
     head.append(...tags.map((tag) => make("span", data.tags[tag], "tag")));
     made.append(head);
     made.addEventListener("toggle", () => made.append(body(actions)), { once: true });

@@ -1,40 +1,37 @@
-"""Session: a workspace opened for one command, with its store, its vendors and its identity."""
+"""Session: a workspace opened for one run, with its store, its vendors and its identity."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import re
 import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Address, flatten, split, targeted
 from reconciler.capabilities import Capabilities
-from reconciler.cli.interrupt import leaving
-from reconciler.cli.runner import context, disposable
-from reconciler.cli.tokens import Tokens
 from reconciler.decide import Question
 from reconciler.diagnostics import Diagnostic
 from reconciler.errors import SecretError, Stale, StateError, UsageError
 from reconciler.files import OWN
+from reconciler.session.runner import context, disposable
+from reconciler.session.tokens import Tokens
 from reconciler.state import Holder, Record, Rewriter, Run, Store
-from reconciler.values import Reference, to_moment, to_text
+from reconciler.values import Reference, to_text
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from reconciler.carry import Link
-    from reconciler.cli.console import Console
+    from reconciler.changes import Override
     from reconciler.config.stream import Desired
     from reconciler.events import Throttled
+    from reconciler.redaction import Redactor
     from reconciler.secrets import Resolver
     from reconciler.state import Reader
     from reconciler.stores.backups import Opens
@@ -49,28 +46,41 @@ def now() -> datetime:
 
 
 class Session:
-    """Opened lazily: a command pays only for what it uses. Close it by leaving `with`."""
+    """Opened lazily: who uses it pays only for that. Close it by leaving `with`.
 
-    def __init__(self, arguments: Namespace, console: Console) -> None:
-        self.root = Path(arguments.chdir).resolve()
+    `place` is the folder that holds `reconciler.yaml`; `environ` is where references and CI
+    services are looked up; `guard` hears of the redactor before the first secret is resolved.
+    Raises UsageError where there is no such folder.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        environ: Mapping[str, str],
+        guard: Callable[[Redactor], None] = lambda _: None,
+    ) -> None:
+        self.root = Path(place).resolve()
         if not self.root.is_dir():
             raise UsageError.of(
                 "no-folder",
-                f"{arguments.chdir} is no folder",
-                hint="--chdir takes the folder that holds reconciler.yaml",
+                f"{place} is no folder",
+                hint="name the folder that holds reconciler.yaml (--chdir DIR)",
             )
-        self.console = console
-        self.environ = console.environ
+        self.environ = environ
+        self._guard = guard
         self.warnings: list[Diagnostic] = []
         self._open = ExitStack()
         self.transports: list[Transport] = []
         self._pacers: dict[str, Pacer] = {}
 
     def __enter__(self) -> Session:
-        self._open.enter_context(leaving(self.transports))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close vendors and state, the last one opened first."""
         self._open.close()
 
     @cached_property
@@ -154,7 +164,7 @@ class Session:
         resolver = Resolver(
             self.root, self.workspace.secrets, environ=self.environ, reserved=reserved
         )
-        self.console.guard(resolver.redactor)
+        self._guard(resolver.redactor)
         return resolver
 
     def address(self, text: str) -> Address:
@@ -186,24 +196,34 @@ class Session:
         """Return targets as addresses and provider names."""
         return tuple(text if text in self.workspace.apps else self.address(text) for text in texts)
 
-    def question(self, arguments: Namespace, **more: Any) -> Question:
-        """Return what a plan is asked under."""
+    def question(self, as_of: datetime, targets: Collection[str], **more: Any) -> Question:
+        """Return what a plan is asked under; `targets` as `targets` returns them."""
         return Question(
-            as_of=moment(arguments.as_of),
+            as_of=as_of,
             now=now(),
             capabilities=self.capabilities,
             rates={name: app.rate for name, app in self.workspace.apps.items()},
             on_absent=self.workspace.on_absent,
             keyed=self._keyed(),
-            targets=self.targets(arguments.target),
+            targets=tuple(targets),
             reasons=self.workspace.ban_reasons,
             **more,
         )
 
+    def overrides(self, reasons: Mapping[str, str]) -> tuple[Override, ...]:
+        """Return the rules that shall not refuse one plan, from the reason for each by its id.
+
+        Raises UsageError for what is no rule or no reason.
+        """
+        from reconciler.session.overrides import overrides
+
+        return overrides(reasons, self.workspace.rules, self.operator) if reasons else ()
+
     def _keyed(self) -> Callable[[Address, Mapping[str, Any]], str] | None:
-        if self.workspace.secrets.fingerprint_key is None:
+        key = self.workspace.secrets.fingerprint_key
+        if key is None:
             return None
-        tokens = Tokens(self)
+        tokens = Tokens(self.resolver, key)
 
         def keyed(where: Address, token: Mapping[str, Any]) -> str:
             # A pull request has no secrets: then the version alone decides.
@@ -232,7 +252,7 @@ class Session:
         from reconciler.providers import provider
         from reconciler.transport import Transport
 
-        tokens = Tokens(self)
+        tokens = Tokens(self.resolver, self.workspace.secrets.fingerprint_key)
         links = {}
         apps = {name: self.workspace.apps[name] for name in names if name in self.workspace.apps}
         named: dict[str, set[str]] = {
@@ -362,55 +382,6 @@ class Session:
 def new_id() -> str:
     """Return a new random id."""
     return str(uuid.uuid4())
-
-
-def moment(text: str | None, flag: str = "--as-of") -> datetime:
-    """Return the moment that a flag names, or at which a plan is judged; now without one."""
-    if text is None:
-        return now()
-    try:
-        return to_moment(text)
-    except ValueError as problem:
-        raise UsageError.of("bad-time", f"{flag}: {problem}") from None
-
-
-def seconds(text: str) -> float:
-    """Read `90s`, `3m`, `1h` or plain seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
-    if found is None:
-        raise UsageError.of("bad-time", f"{text!r} is not a time like 90s or 3m")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
-
-
-def ahead(text: str, since: datetime | None = None) -> datetime:
-    """Read a moment, or how far ahead one is, of now or of `since`: `30d`, `12h`."""
-    found = re.fullmatch(r"(\d{1,4})(d|h)", text)
-    try:
-        if found is None:
-            return to_moment(text)
-        return (since or now()) + timedelta(hours=int(found[1]) * {"d": 24, "h": 1}[found[2]])
-    except ValueError:
-        raise UsageError.of(
-            "bad-time", f"{text!r} is not a time like 30d or 2027-01-31T00:00:00Z"
-        ) from None
-
-
-def allowed(texts: Iterable[str]) -> dict[str, int]:
-    """Read `--allow block=37`: which kinds may go over their limit, by exactly how many."""
-    from reconciler.guard import LIMITED
-
-    found = {}
-    for text in texts:
-        kind, equals, count = text.partition("=")
-        if kind not in LIMITED or not equals or not count.isdecimal():
-            kinds = ", ".join(LIMITED)
-            raise UsageError.of(
-                "bad-allow",
-                f"--allow {text!r} is not KIND=COUNT",
-                hint=f"KIND is one of {kinds}, COUNT the exact number",
-            )
-        found[kind] = int(count)
-    return found
 
 
 def monotonic() -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from reconciler.errors import ConfigError
 from reconciler.files import read_regular
 
 LONGEST: Final = 500
@@ -16,6 +17,12 @@ _HASH: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF: Final = re.compile(r"ref: (refs/[\w./+@-]{1,250})")
 _SMALL, _PACKED = 4096, 16 << 20
 _USER: Final = re.compile(r"(?<=://)[^/@\s]*@")
+
+_UNMERGED: Final = (
+    ("GITHUB_EVENT_NAME", ("pull_request", "pull_request_target")),
+    ("CI_PIPELINE_SOURCE", ("merge_request_event", "external_pull_request_event")),
+)
+"""What CI services call a run for changes that nobody has merged."""
 
 Environ = Mapping[str, str]
 
@@ -214,3 +221,15 @@ def _text(path: Path, largest: int) -> str:
 def disposable(environ: Environ) -> bool:
     """Tell whether this machine is likely thrown away: a CI runner, as `CI` says."""
     return environ.get("CI", "").lower() not in ("", "0", "false", "no")
+
+
+def refuse_unmerged(environ: Environ) -> None:
+    """Raise ConfigError for a pull request: whoever opens one would hold the credentials."""
+    for name, events in _UNMERGED:
+        if environ.get(name) in events:
+            raise ConfigError.of(
+                "unmerged",
+                "apply does not run for changes that are not merged",
+                detail=f"{name} is {environ[name]}, so this is the run of a pull request.",
+                hint="plan here; apply in a run for a push to the protected branch",
+            )

@@ -47,10 +47,7 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
     changes. An empty desired set is planned like any other; `guard` judges it.
     """
     identity = recorded.identity()
-    doubtful: dict[Address, frozenset[str]] = {}
-    for intent in recorded.unresolved():
-        kinds = doubtful.get(intent.address, frozenset())
-        doubtful[intent.address] = kinds | {intent.action["action"]}
+    doubtful = _doubtful(recorded)
     index: dict[Address, bytes | None] = {}
     wanted: list[tuple[Account, bool]] = []
     if question.alike and not doubtful and _stays(question.alike, question):
@@ -63,14 +60,6 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
-    if question.uncompared:
-        builder.findings.append(
-            info(
-                "uncompared",
-                f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
-                detail="The snapshot this plan is made against was redacted.",
-            )
-        )
     entries = {account.siblings: account for account, _ in wanted if account.siblings}
     changed = {account.address: account for account, old in wanted if old}
     while wanted:  # a million of them are not held beside their actions
@@ -98,6 +87,7 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         refreshed=question.observed is not None,
         cost=cost(actions, question),
         diagnostics=(
+            *_uncompared(question),
             *sorted(builder.findings, key=lambda f: (f.address, f.id)),
             *_splits(siblings),
             *_declared(actions, question),
@@ -113,6 +103,25 @@ def alike(planned: Plan) -> bool:
     """Tell whether a plan found every account recorded as it is desired, with nothing to tell."""
     same = planned.unchanged == planned.desired == planned.recorded
     return same and not planned.actions and not planned.diagnostics and not planned.refreshed
+
+
+def _doubtful(recorded: Reader) -> dict[Address, frozenset[str]]:
+    """Return the kinds of action that are in doubt, by account."""
+    found: dict[Address, frozenset[str]] = {}
+    for intent in recorded.unresolved():
+        kinds = found.get(intent.address, frozenset())
+        found[intent.address] = kinds | {intent.action["action"]}
+    return found
+
+
+def _uncompared(question: Question) -> Iterator[Diagnostic]:
+    """Say which fields a redacted snapshot does not hold."""
+    if question.uncompared:
+        yield info(
+            "uncompared",
+            f"not compared: {', '.join(p.rstrip('.') for p in question.uncompared)}",
+            detail="The snapshot this plan is made against was redacted.",
+        )
 
 
 def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnostic]:

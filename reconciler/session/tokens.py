@@ -11,18 +11,20 @@ from reconciler.changes import vendor_mints
 from reconciler.values import Reference
 
 if TYPE_CHECKING:
-    from reconciler.cli.session import Session
     from reconciler.conversation import Token
+    from reconciler.secrets import Resolver
 
 
 @dataclass(slots=True)
 class Tokens:
     """Account tokens of one session: from references, minted here, or minted by the vendor.
 
-    A minted one has a reference of its own, `minted:ADDRESS`, that no file can write.
+    A minted one has a reference of its own, `minted:ADDRESS`, that no file can write. Under
+    `fingerprint_key`, where there is one, tokens are told apart without being kept.
     """
 
-    session: Session
+    resolver: Resolver
+    fingerprint_key: Reference | None = None
     minted: dict[str, str] = field(default_factory=dict)
 
     def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
@@ -37,12 +39,12 @@ class Tokens:
             return Reference(token["from"])
         if vendor_mints(token):
             sink = Reference(token["sink"])
-            self.session.resolver.expect(sink)
+            self.resolver.expect(sink)
             return Sink(sink)
         name = f"minted:{address}"
         if name not in self.minted:
             value = mint()
-            self.session.resolver.deliver(Reference(token["sink"]), value)
+            self.resolver.deliver(Reference(token["sink"]), value)
             self.minted[name] = value
         return Reference(name)
 
@@ -50,17 +52,17 @@ class Tokens:
         """Return the clear text where a request is encoded."""
         if reference.scheme == "minted":
             return self.minted[reference.text]
-        return self.session.resolver.resolve_for_account(reference)
+        return self.resolver.resolve_for_account(reference)
 
     def key(self, address: Address, token: Mapping[str, Any]) -> str:
         """Return the keyed fingerprint of a token; it follows the account to another provider."""
         from reconciler.secrets import fingerprint
 
-        key = self.session.workspace.secrets.fingerprint_key
+        key = self.fingerprint_key
         if key is None or vendor_mints(token):
             return ""
         ready = self.ready(address, token)
         if not isinstance(ready, Reference):
             return ""
         value = self.resolve(ready)
-        return fingerprint(self.session.resolver.resolve(key), split(address)[1], value)
+        return fingerprint(self.resolver.resolve(key), split(address)[1], value)
