@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from bisect import bisect_left
 from collections import Counter
+from functools import partial
 
+import pytest
 import store_postgres
 
 from reconciler.cluster import chunks
@@ -29,6 +32,30 @@ def fullest(times):
     """Return the most moments that any window of one second holds."""
     times = sorted(times)
     return max((bisect_left(times, one + 1) - n for n, one in enumerate(times)), default=0)
+
+
+EXPECTED = sorted(
+    [("create", f"new{n}") for n in range(75)]
+    + [("create", f"bad{n}") for n in range(10)]
+    + [("disable", f"bad{n}") for n in range(10)]
+    + [("disable", f"old{n}") for n in range(5, 10)]
+    + [("profile_update", f"old{n}") for n in range(5)]
+)
+
+
+def have_been_sent(world, least):
+    """Tell whether the vendors have carried out so many calls."""
+    return sum(len(world.told(app)) for app in world.apps) >= least
+
+
+def assert_done_once(world, rate):
+    """Assert that each app has had every call once, and no API more than its rate in a second."""
+    for app in world.apps:
+        told = world.told(app)
+        assert (app, Counter(told) - Counter(EXPECTED), told) == (app, Counter(), EXPECTED)
+        for api in {call["api"] for call in world.calls(app)}:
+            times = [call["at"] for call in world.calls(app) if call["api"] == api]
+            assert fullest(times) <= rate, (app, api)
 
 
 def test_workers_share_the_apps_and_take_over_from_one_that_is_killed(
@@ -63,19 +90,7 @@ def test_workers_share_the_apps_and_take_over_from_one_that_is_killed(
         workers.remove(killed)
         assert [(one.wait(), one.err[-500:]) for one in workers if one.wait()] == []
 
-        expected = sorted(
-            [("create", f"new{n}") for n in range(75)]
-            + [("create", f"bad{n}") for n in range(10)]
-            + [("disable", f"bad{n}") for n in range(10)]
-            + [("disable", f"old{n}") for n in range(5, 10)]
-            + [("profile_update", f"old{n}") for n in range(5)]
-        )
-        for app in world.apps:
-            told = world.told(app)
-            assert (app, Counter(told) - Counter(expected), told) == (app, Counter(), expected)
-            for api in {call["api"] for call in world.calls(app)}:
-                times = [call["at"] for call in world.calls(app) if call["api"] == api]
-                assert fullest(times) <= RATE, (app, api)
+        assert_done_once(world, RATE)
         assert world.run("plan", "--detailed-exitcode").code == 0
         assert world.run("state", "verify").code == 0
         status = world.run("worker", "--status", "--json").json
@@ -83,3 +98,41 @@ def test_workers_share_the_apps_and_take_over_from_one_that_is_killed(
         ended = {one["app"]: (one["done"], one["failed"]) for one in status["queue"]}
         assert ended == dict.fromkeys(world.apps, (3, 0))
         assert world.ask("SELECT count(*) FROM reconciler_chunks WHERE body IS NOT NULL") == [(0,)]
+
+
+@pytest.mark.crowd
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(5))
+def test_workers_that_die_all_the_time(tmp_path, database, monkeypatch, seed):
+    """Whichever worker is killed or told to stop, and when: all is done, once, below each rate."""
+    monkeypatch.setattr(chunks, "LARGEST", 40)
+    chance = random.Random(seed)
+    with clustered(tmp_path, database, "abc") as world:
+        world.declare(*RECORDED)
+        assert world.run("apply", "--auto-approve").code == 0
+        for endpoint in world.apps.values():
+            control(endpoint, "requests", method="DELETE")
+        world.rate = RATE // 2
+        world.workspace()
+        world.declare(*DESIRED)
+        assert world.run("apply", "--auto-approve", "--enqueue").code == 0
+
+        workers = [world.start("worker") for _ in range(4)]
+        done = kills = 0
+        while world.ask("SELECT 1 FROM reconciler_chunks WHERE done_at IS NULL"):
+            done += chance.randrange(5, 40)
+            until(partial(have_been_sent, world, min(done, 300)))
+            if kills < 20:
+                chance.shuffle(workers)
+                kills += 1
+                killed = workers.pop()
+                killed.signal(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+                killed.wait()
+                workers.append(world.start("worker"))
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+            worker.wait()
+        assert kills > 5
+        assert_done_once(world, RATE // 2)
+        assert world.run("plan", "--detailed-exitcode").code == 0
+        assert world.run("state", "verify").code == 0

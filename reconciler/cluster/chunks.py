@@ -39,6 +39,7 @@ class Chunk:
 
     `plan` holds its actions only, `fingerprint` is the whole plan's. `run` is that of who queued
     it; `runs` are the ids of the runs that have begun to carry it out, all but the last in vain.
+    `queued_at` is RFC 3339 UTC by the clock of the database.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Chunk:
     plan: Plan
     run: Run
     runs: tuple[str, ...] = ()
+    queued_at: str = ""
 
 
 @dataclass(slots=True)
@@ -118,9 +120,9 @@ def left(
     """Compare a chunk with what is recorded, and with what earlier runs of it have done.
 
     `told` is the history of accounts whose actions such a run has begun, `doubtful` are the
-    accounts that a run of somebody else left in doubt. What ended under this plan stays as it
-    ended; what is recorded already is done; an account that somebody changed since is left alone
-    and fails by name. In doubt under this plan is still to be done.
+    accounts that a run of somebody else has left in doubt since. What ended under this plan stays
+    as it ended; what is recorded already is done; an account that somebody changed since is left
+    alone and fails by name. In doubt under this plan is still to be done.
     """
     found, kept = Left(chunk.plan), list[Action]()
     for where, group in groupby(chunk.plan.actions, key=lambda action: action.address):

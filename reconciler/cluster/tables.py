@@ -24,7 +24,7 @@ from reconciler.stores.keys import Keys
 from reconciler.stores.postgres import SCHEMA
 from reconciler.stores.postgres_place import PostgresPlace
 from reconciler.stores.rows import Row, opened, sealed
-from reconciler.values import canonical
+from reconciler.values import canonical, to_text
 
 if TYPE_CHECKING:
     from reconciler.stores.postgres_tables import Connection
@@ -236,19 +236,19 @@ class Tables:
             row = connection.execute(
                 b"UPDATE reconciler_chunks SET runs = runs || %s::text, worker = %s"
                 b" WHERE workflow = %s AND done_at IS NULL"
-                b" RETURNING id, body, seal, app, number, plan, key, runs",
+                b" RETURNING id, body, seal, app, number, plan, key, runs, queued_at",
                 (run, worker, workflow),
             ).fetchone()
             return self._chunk(row, keys, who) if row else None
 
     def _chunk(self, row: Row, keys: Keys, who: Identity) -> Chunk:
-        id, body, seal, app, number, fingerprint, key, runs = row
+        id, body, seal, app, number, fingerprint, key, runs, queued = row
         cipher = keys.reading(key, self.workspace, who.lineage, self.place.name)
         _, told = opened(_SEALED, (id, bytes(body), bytes(seal)), cipher)
         shape = json.loads(told)
         plan = decode(shape["plan"].encode(), f"the chunk {id}")
         run = Run.from_json(shape["run"])
-        return Chunk(id, app, number, fingerprint, plan, run, tuple(runs))
+        return Chunk(id, app, number, fingerprint, plan, run, tuple(runs), to_text(queued))
 
     def finish(self, workflow: str, result: Mapping[str, Any]) -> None:
         """Note how a chunk ended, and keep nothing else of it."""
@@ -272,8 +272,9 @@ class Tables:
         """Yield the ids of chunks that are not done and are about an account."""
         with self.connected() as connection:
             rows = connection.execute(
-                b"SELECT id, body, seal, app, number, plan, key, runs FROM reconciler_chunks"
-                b" WHERE workspace = %s AND app = %s AND done_at IS NULL ORDER BY id",
+                b"SELECT id, body, seal, app, number, plan, key, runs, queued_at"
+                b" FROM reconciler_chunks WHERE workspace = %s AND app = %s AND done_at IS NULL"
+                b" ORDER BY id",
                 (self.workspace, app),
             ).fetchall()
             chunks = [self._chunk(row, keys, who) for row in rows]

@@ -45,6 +45,11 @@ def work(
     """
     if doubts(recorded, writer.scope):
         yield from settle(recorded, writer, links, run.started_at)
+    doubtful = {
+        intent.address
+        for intent in doubts(recorded, {chunk.app})
+        if intent.run not in chunk.runs and intent.at > chunk.queued_at
+    }
     touched = dict.fromkeys(action.address for action in chunk.plan.actions)
     records = {record.address: record for record in recorded.records(touched)}
     before = frozenset(chunk.runs) - {run.id}
@@ -52,11 +57,7 @@ def work(
         chunk,
         records,
         {where: tuple(recorded.history(where)) for where in touched} if before else {},
-        {
-            intent.address
-            for intent in doubts(recorded, {chunk.app})
-            if intent.run not in chunk.runs
-        },
+        doubtful,
         to_moment(run.started_at),
     )
     yield from rest.stale
