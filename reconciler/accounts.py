@@ -97,19 +97,28 @@ class Batch(Protocol):
         """When the first of their bans ends, empty if none does."""
         ...
 
+    @property
+    def same(self) -> bool:
+        """Whether an earlier plan found them recorded so, in the state that `Alike` is of."""
+        ...
+
     def accounts(self) -> Sequence[Account]:
         """Return the accounts themselves."""
         ...
 
 
 class Alike(NamedTuple):
-    """So many desired accounts, all of them recorded as they are desired, and no others.
+    """What the files said when the state was found to be just that, so that it need not be read.
 
-    `until` is when the first of their bans ends, empty if none does.
+    So many accounts were recorded, the first of their bans ending at `until`, empty if none does.
+    `others` are those whose files are others now, with their digests. Batches of all other files
+    are `same`; `whole` says that these are all files that there are.
     """
 
     accounts: int
     until: str
+    others: Mapping[Address, bytes]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)

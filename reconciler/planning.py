@@ -50,13 +50,14 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
     doubtful = _doubtful(recorded)
     index: dict[Address, bytes | None] = {}
     wanted: list[tuple[Account, bool]] = []
-    if question.alike and not doubtful and _stays(question.alike, question):
-        known = total = question.alike.accounts
+    kept = _kept(question, doubtful)
+    if kept and kept.whole:
+        known = total = kept.accounts
         passed = 0
     else:
-        index.update(recorded.index())
-        known = len(index)
-        wanted, total, passed = _sift(desired, index, doubtful, question)
+        index.update(kept.others if kept else recorded.index())
+        known = kept.accounts if kept else len(index)
+        wanted, total, passed = _sift(desired, index, doubtful, question, same=kept is not None)
         wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
@@ -242,9 +243,12 @@ def _sift(
     index: dict[Address, bytes | None],
     doubtful: Collection[Address],
     question: Question,
+    *,
+    same: bool,
 ) -> tuple[list[tuple[Account, bool]], int, int]:
     """Take every desired account out of the index; return those to look at, and how many came.
 
+    With `same` the index leaves out what stands in batches that are the same.
     With each comes whether it is recorded. What is left in the index has left the YAML. The last
     number is of recorded accounts that no target names and that may differ.
     """
@@ -254,6 +258,9 @@ def _sift(
     closer = bool(doubtful) or question.observed is not None or question.keyed is not None
     moment = to_text(question.as_of)
     for one in desired:
+        if same and not isinstance(one, Account) and one.same:
+            total += len(one.addresses)
+            continue
         if not (closer or isinstance(one, Account) or _over(one, moment)) and _alike(one, index):
             total += len(one.addresses)
             continue
@@ -273,10 +280,13 @@ def _sift(
     return look, total, passed
 
 
-def _stays(alike: Alike, question: Question) -> bool:
-    """Tell whether what was alike needs no look at its accounts now."""
-    closer = question.targets or question.observed is not None or question.keyed is not None
-    return not (closer or question.uncompared or _over(alike, to_text(question.as_of)))
+def _kept(question: Question, doubtful: Collection[Address]) -> Alike | None:
+    """Return what is known of the state, unless an account has to be looked at for itself."""
+    closer = bool(doubtful or question.targets or question.uncompared)
+    closer = closer or question.observed is not None or question.keyed is not None
+    if question.alike is None or closer or _over(question.alike, to_text(question.as_of)):
+        return None
+    return question.alike
 
 
 def _over(one: Account | Alike | Batch, moment: str) -> bool:

@@ -136,21 +136,29 @@ def scene(tmp_path):
     return root, recorded, environ, entry
 
 
-def test_what_was_alike_is_not_looked_at_again(scene, monkeypatch):
-    """Same files against the same state: no account is read, till either, or the time, is another.
+@pytest.fixture
+def looks(scene, monkeypatch):
+    """Plan as known, like a plan that reads all; tell whether it asked the state for its index."""
+    root, recorded, environ, _ = scene
+    asked = []
+    index = recorded.index
+    monkeypatch.setattr(recorded, "index", lambda: asked.append(1) or index())
+
+    def looks_(moment=NOW) -> bool:
+        plain = told(root, recorded, moment)
+        asked.clear()
+        assert told(root, recorded, moment, environ) == plain
+        return bool(asked)
+
+    return looks_
+
+
+def test_what_was_alike_is_not_looked_at_again(scene, looks):
+    """Same files against the same state: no account is read, till the state or the time is another.
 
     Nor where an earlier plan had anything to do or to tell.
     """
-    root, recorded, environ, _ = scene
-    looked = []
-    index = recorded.index
-    monkeypatch.setattr(recorded, "index", lambda: looked.append(1) or index())
-
-    def looks(moment=NOW) -> bool:
-        looked.clear()
-        assert told(root, recorded, moment, environ) == told(root, recorded, moment)
-        return len(looked) > 1
-
+    root, recorded, _, _ = scene
     assert looks()
     assert looks()
     adopt(root, recorded, ())
@@ -159,12 +167,8 @@ def test_what_was_alike_is_not_looked_at_again(scene, monkeypatch):
     recorded.save([], [Address("cn/u7")], "state rm")
     assert looks()
     assert looks()
-    adopt(root, recorded, ())
-    assert looks()
-    assert not looks()
     text = MANY.replace("u5: {", "u5: {banned: {until: 2027-01-20T00:00:00Z}, ")
     (root / "accounts/a.yaml").write_text(text)
-    assert looks()
     adopt(root, recorded, ())
     assert looks()
     assert not looks()
@@ -172,6 +176,36 @@ def test_what_was_alike_is_not_looked_at_again(scene, monkeypatch):
     assert not looks()
     recorded.begin(RUN)
     recorded.intend([Intent("i-1", RUN.id, Address("cn/u5"), {"action": "update", "changes": []})])
+    assert looks()
+
+
+def test_of_files_that_changed_only_their_accounts_are_compared(scene, looks):
+    """Added, changed, split, removed: of a file is recorded what it said when all was alike."""
+    root, recorded, environ, _ = scene
+    more = MANY.replace("  u", "  w")
+    (root / "accounts/b.yaml").write_text(more)
+    adopt(root, recorded, ())
+    assert looks()
+    (root / "accounts/b.yaml").write_text(more.replace("Somebody", "Another", 3))
+    assert not looks()
+    half = more.index("  w50")
+    (root / "accounts/b.yaml").write_text(more[:half])
+    assert not looks()
+    (root / "accounts/c.yaml").write_text("accounts:\n" + more[half:])
+    assert not looks()
+    (root / "accounts/c.yaml").write_text("accounts:\n  new: {provider: cn}\n" + more[half:])
+    assert not looks()
+    (root / "accounts/b.yaml").unlink()
+    assert not looks()
+    (root / "accounts/c.yaml").write_text("accounts:\n" + more[half:] + "  u5: {provider: cn}\n")
+    assert not looks()
+    (root / "accounts/c.yaml").write_text("accounts:\n  w1: {provider: cn")
+    assert not looks()
+    (root / "accounts/c.yaml").unlink()
+    assert not looks()
+    for entry in entries(Path(environ["XDG_CACHE_HOME"])):
+        if b"cn/w" in entry.read_bytes():
+            entry.unlink()
     assert looks()
 
 
@@ -211,7 +245,7 @@ def test_an_entry_that_is_not_ours_is_ignored(scene, how, monkeypatch):
     get = known.Known.get
     believed = []
     monkeypatch.setattr(
-        known.Known, "get", lambda *all: believed.append(found := get(*all)) or found
+        known.Known, "get", lambda *a, **k: believed.append(found := get(*a, **k)) or found
     )
     told(root, recorded, NOW, environ)
     assert believed.pop()

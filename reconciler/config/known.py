@@ -14,14 +14,14 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from reconciler import __version__
-from reconciler.accounts import Alike
+from reconciler.accounts import Address, Alike
 from reconciler.config.files import Found, Unreadable, opened
 from reconciler.config.sheet import Sheet
 from reconciler.config.text import PIECE
@@ -38,6 +38,7 @@ _HEAD: Final = b"reconciler known 1\n"
 _CODE: Final = Path(__file__).resolve().parent.parent
 _VERSIONED: Final = (".git", ".hg", ".svn", ".jj")
 _DAY: Final = 86_400
+_UNKNOWN: Final = (OSError, ValueError, KeyError, TypeError)
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -116,31 +117,41 @@ class Known:
                     known[found.file] = key
         return keys, known
 
-    def alike(self, keys: Sequence[bytes], chain: str) -> Alike | None:
-        """Return what was kept of a plan of just these files against the state of this digest."""
-        key = self._both(keys, chain)
+    def alike(self, keys: Collection[bytes], chain: str) -> tuple[Alike, Collection[bytes]] | None:
+        """Return what was kept of the state of this digest, and which of these keys are in it."""
         try:
-            accounts, until = json.loads(self._read(key))
-            return Alike(int(accounts), str(until))
-        except (OSError, ValueError, TypeError):
+            head, _, then = self._read(_state(chain)).partition(b"\n")
+            accounts, until = json.loads(head)
+            size = hashlib.sha256().digest_size
+            had = {then[at : at + size] for at in range(0, len(then), size)}
+            others: dict[Address, bytes] = {}
+            for key in had.difference(keys):
+                for sheet in self._sheets(key, ""):
+                    others.update(sheet.told())
+            whole = had == set(keys)
+            return Alike(int(accounts), str(until), others, whole), had.intersection(keys)
+        except _UNKNOWN:
             return None
 
-    def keep_alike(self, keys: Sequence[bytes], chain: str, alike: Alike) -> None:
-        """Keep that a plan of just these files against the state of this digest is empty."""
-        self._write(self._both(keys, chain), canonical(list(alike)))
+    def keep_alike(self, keys: Iterable[bytes], chain: str, accounts: int, until: str) -> None:
+        """Keep that what these files say is recorded, and nothing else, in the state so far."""
+        self._write(_state(chain), canonical([accounts, until]) + b"\n" + b"".join(keys))
 
-    def get(self, found: Found, key: bytes) -> Sequence[Sheet] | None:
+    def get(self, found: Found, key: bytes, *, same: bool) -> Sequence[Sheet] | None:
         """Return what is known of a file, None where that is nothing or cannot be relied on."""
         try:
-            data = self._read(key)
-            sheets, at = [], 0
-            while at < len(data):
-                size = int.from_bytes(data[at : at + 8], "big")
-                sheets.append(Sheet(data[at + 8 : at + 8 + size], None, found.file))
-                at += 8 + size
-        except (OSError, ValueError, KeyError, TypeError):
+            return list(self._sheets(key, found.file, same=same))
+        except _UNKNOWN:
             return None
-        return sheets
+
+    def _sheets(self, key: bytes, file: str, *, same: bool = False) -> Iterator[Sheet]:
+        """Yield the sheets that are kept under a key. Raises one of `_UNKNOWN`."""
+        data = self._read(key)
+        at = 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 8], "big")
+            yield Sheet(data[at + 8 : at + 8 + size], None, file, same=same)
+            at += 8 + size
 
     def keep(self, found: Found, content: bytes, sheets: Iterable[bytes]) -> bytes:
         """Keep the columns of the sheets of a file whose bytes have this digest; return its key."""
@@ -199,14 +210,16 @@ class Known:
                 file.unlink()
             size -= less
 
-    def _both(self, keys: Sequence[bytes], chain: str) -> bytes:
-        return hashlib.sha256(b"alike" + b"".join(keys) + chain.encode()).digest()
-
     def _key(self, found: Found, content: bytes) -> bytes:
         return hashlib.sha256(self._setting + content + repr(found).encode()).digest()
 
     def _file(self, key: bytes) -> Path:
         return self._folder / key.hex()
+
+
+def _state(chain: str) -> bytes:
+    """Return the key of what is known of a state."""
+    return hashlib.sha256(b"state " + chain.encode()).digest()
 
 
 def _trusted(stream: BinaryIO) -> bytes:

@@ -66,7 +66,10 @@ class Sheet:
     are missing the accounts have none.
     """
 
-    def __init__(self, columns: bytes, documents: bytes | None, file: str) -> None:
+    def __init__(
+        self, columns: bytes, documents: bytes | None, file: str, *, same: bool = False
+    ) -> None:
+        self.same = same
         start = 4 + int.from_bytes(columns[:4], "big")
         head = json.loads(columns[4:start])
         self.columns, self._documents, self.file = columns, documents, file
@@ -84,6 +87,15 @@ class Sheet:
         sizes = len(self.addresses), len(summed) / _DIGEST, len(self.lines)
         if {*sizes} != {head["count"]} or ends[-1] != len(columns):
             raise ValueError("the columns of the sheet differ in length")
+
+    def told(self) -> Iterator[tuple[Address, bytes]]:
+        """Yield address and digest of each."""
+        digests = self.digests
+        return zip(
+            self.addresses,
+            (digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)),
+            strict=True,
+        )
 
     def accounts(self) -> Sequence[Account]:
         """Return the accounts."""

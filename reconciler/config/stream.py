@@ -75,6 +75,7 @@ class Desired:
         # What all of the files are known under, and together come to, once they were read.
         self._read: list[bytes] = []
         self._count, self._until = 0, ""
+        self._same: Collection[bytes] = ()
         rest = [found for found in self._files if found.file not in self._recalled]
         self._shared = shared(self._root, rest, self._judge)
         # Of the file that is read now: its findings, and what may be known of it.
@@ -105,15 +106,20 @@ class Desired:
             raise _changed(", ".join(sorted(files)))
 
     def alike(self, chain: str) -> Alike | None:
-        """Return what was kept of these very files against the recorded state of this digest."""
+        """Return what files like these were found to say of the recorded state of this digest."""
         told = self._told.of(Severity.ERROR, self._empty) or self._told.of(Severity.WARNING)
-        whole = self._known and not told and len(self._keys) == len(self._files)
-        return self._known.alike(self._keys, chain) if self._known and whole and chain else None
+        # A file that cannot be read is told of when it is read.
+        if not self._known or not chain or told or len(self._keys) < len(self._files):
+            return None
+        if (found := self._known.alike(self._keys, chain)) is None:
+            return None
+        alike, self._same = found
+        return alike
 
     def keep_alike(self, chain: str) -> None:
         """Keep that what was read just now is recorded, and nothing else, in the state so far."""
         if self._known and chain and len(self._read) == len(self._files):
-            self._known.keep_alike(self._read, chain, Alike(self._count, self._until))
+            self._known.keep_alike(self._read, chain, self._count, self._until)
 
     def close(self) -> None:
         """End the processes that help."""
@@ -164,7 +170,8 @@ class Desired:
         """Yield the accounts of one file: as known, or read by several processes, or alone."""
         key = self._recalled.get(found.file)
         self._as_known = False
-        if self._known and key and (sheets := self._known.get(found, key)) is not None:
+        same = key in self._same
+        if self._known and key and (sheets := self._known.get(found, key, same=same)) is not None:
             self._as_known = True
             yield from self._good(found, sheets)
         elif self._shared and not key:
@@ -287,6 +294,8 @@ def shared(root: Path, files: Sequence[Found], judge: Judge) -> Shared | None:
 
 class _Few:
     """Accounts that were read one by one."""
+
+    same = False
 
     def __init__(self, accounts: Sequence[Account]) -> None:
         self._accounts = accounts
