@@ -19,7 +19,7 @@ def main() -> None:
     sys.path[:] = [place for place in sys.path if place and os.path.realpath(place) != here]
     from gc import freeze
     from resource import RLIMIT_CORE, setrlimit
-    from signal import SIG_DFL, SIGTERM, default_int_handler, getsignal, signal
+    from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, default_int_handler, getsignal, signal
 
     setrlimit(RLIMIT_CORE, (0, 0))
     if getsignal(SIGTERM) is SIG_DFL:
@@ -31,6 +31,9 @@ def main() -> None:
         code = run(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
+        # It is on its way out; one more has nothing left to interrupt.
+        signal(SIGINT, SIG_IGN)
+        signal(SIGTERM, SIG_IGN)
     # What is left goes with the process: nobody need look for cycles in it.
     freeze()
     sys.exit(code)

@@ -255,6 +255,10 @@ def _become(order: dict[str, Any], streams: list[int]) -> None:
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:
+        # A second signal may come just where the first one is taken notice of.
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            code = 130
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
