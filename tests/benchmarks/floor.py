@@ -49,7 +49,7 @@ def rows(count: int) -> Iterator[str]:
                 lambda: stream.seek(0) or list(text.pieces(stream, "x")),
             )
         raws = told("lines into raw values", lambda: list(lines.read(pieces)))
-        bench = Judge(loaded, tables).within("x", {}, adopt=False)
+        bench = Judge(loaded, tables).within("x", {})
         table = bench.table("cn-prod", doubt)
         assert table
         documents = told(
@@ -77,7 +77,10 @@ def rows(count: int) -> Iterator[str]:
         (found,) = stream_._files
         known._asked.add(found.file)
         known.keep(found, b"", [sheet.columns])
-        told("known file: what is known of it", lambda: known.get(found, known._key(found, b"")))
+        told(
+            "known file: what is known of it",
+            lambda: known.get(found, known._key(found, b""), same=True),
+        )
         stream_.close()
     gc.enable()
     yield "| step | µs an account |"
