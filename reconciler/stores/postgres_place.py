@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -62,11 +61,7 @@ _SESSION: Final = (
 @cache
 def packaged() -> Sequence[str]:
     """Return the SQL text of every schema version, from 1, as the package carries them."""
-    folder = resources.files("reconciler.stores") / "migrations" / "postgres"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
+    files = sorted(Path(__file__).with_name("migrations").glob("postgres/*.sql"))
     return tuple(file.read_text("utf-8") for file in files)
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 Steps: TypeAlias = Sequence[str]
@@ -18,11 +18,7 @@ APPLICATION_ID: Final = 0x494D5243
 @cache
 def packaged() -> Steps:
     """Return the SQL text of every schema version, from 1, as the package carries them."""
-    folder = resources.files("reconciler.stores") / "migrations" / "sqlite"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
+    files = sorted(Path(__file__).with_name("migrations").glob("sqlite/*.sql"))
     return tuple(file.read_text("utf-8") for file in files)
 
 

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reconciler.changes import Action, Block, Kind, Plan, Reason, ban_of
-from reconciler.drift import Cause, Drift
 from reconciler.values import to_moment
 from reconciler.views.words import READING, visible
+
+if TYPE_CHECKING:
+    from reconciler.drift import Cause, Drift
 
 LANGUAGES: Final = ("en", "zh-CN")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.accounts import split
 from reconciler.changes import Kind
-from reconciler.events import Split
 from reconciler.values import ERASED, is_erased
+
+if TYPE_CHECKING:
+    from reconciler.events import Split
 
 DESTRUCTIVE: Final = (Kind.BLOCK, Kind.UNBLOCK, Kind.FORGET)
 """What is shown first, in this order, and never left out."""
