@@ -484,6 +484,29 @@ def test_keyed_fingerprint_notices_a_new_token(world: World) -> None:
     assert blind.last.startswith("No changes.")
 
 
+def test_keyless_apply_records_the_version_alone(world: World) -> None:
+    """A fingerprint key that does not resolve fails no account: the version alone decides."""
+    whole = (world.root / "reconciler.yaml").read_text()
+    keyed = whole.replace('"file:secrets/*"]', '"file:secrets/*"], fingerprint_key: env:FP_KEY')
+    world.write("reconciler.yaml", keyed)
+    world.accounts(
+        "bot:\n  token: {from: env:IM_TOKEN_A, version: 1}\n"
+        "two:\n  token: {from: env:IM_TOKEN_A, version: 1}\n"
+    )
+
+    applied = world.run("apply", "--auto-approve")
+    world.environ["IM_TOKEN_A"] = "second-login-token"
+    world.environ["FP_KEY"] = "a-key-of-the-tests"
+    later = world.run("plan")
+
+    recorded = world.run("state", "show", "cn-prod/bot", "--json").json
+    assert applied.code == 0, applied.err
+    assert applied.last.startswith("Apply complete: 2 created,")
+    assert recorded["token"]["version"] == 1
+    assert "fingerprint" not in recorded["token"]
+    assert later.last.startswith("No changes.")
+
+
 def test_minted_token_reaches_its_sink(world: World) -> None:
     """A minted token is delivered to its sink, and is the one that the vendor has."""
     import hashlib
