@@ -177,7 +177,7 @@ def test_moved_account_makes_a_plan_stale(applied: World) -> None:
 
 
 def test_plan_of_another_workspace(applied: World, tmp_path: Path) -> None:
-    """A plan of another workspace, or one edited by hand, is exit 6."""
+    """A plan of another workspace, or one edited by hand, is exit 6; one that is not there is exit 1."""
     applied.accounts(TWO.replace("Alice", "Alicia"))
     file = applied.root / "next.json"
     applied.run("plan", "--out", str(file))
@@ -187,7 +187,7 @@ def test_plan_of_another_workspace(applied: World, tmp_path: Path) -> None:
 
     assert applied.run("apply", str(edited)).code == 6
     assert applied.run("apply", str(pickled)).code == 6
-    assert applied.run("apply", str(applied.root / "missing.json")).code == 6
+    assert applied.run("apply", str(applied.root / "missing.json")).code == 1
     other = World(tmp_path / "other", applied.endpoint)
     other.workspace(name="other-im")
     other.accounts(TWO)
