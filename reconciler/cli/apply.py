@@ -65,6 +65,7 @@ def run(arguments: Namespace, console: Console) -> int:
         given = session.overrides(reasons(arguments.override))
         patience = seconds(arguments.lock_timeout)
         targets = session.targets(arguments.target) if saved is None else saved.targets
+        reporter.version()
         with locked(session, reporter.tell, targets, patience) as applying:
             told = _Told(session, arguments, console, reporter, applying)
             return told.run(saved, allow, given)
