@@ -872,6 +872,20 @@ def test_environment_options(world: World) -> None:
     assert world.run("plan", "--format", "text").out.startswith("Workspace")
 
 
+def test_environment_options_are_put_where_they_belong(world: World) -> None:
+    """Options that stand before a command, or behind a part of one, may come from there, too."""
+    world.accounts(TWO)
+    world.environ["RECONCILER_CLI_ARGS"] = "--no-color --log-level=debug --log-level error"
+    world.environ["RECONCILER_CLI_ARGS_state_list"] = "--json"
+    world.environ["RECONCILER_CLI_ARGS_lock"] = "--json"
+
+    assert world.run("plan").code == 0
+    assert world.run("apply", "--auto-approve").code == 0
+    assert [one["address"] for one in world.run("state", "list").json]
+    assert world.run("lock", "status").json["held"] is False
+    assert world.run("state").code == 64
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a database", b"SQLite format 3\0" + bytes(4096)])
 def test_damaged_state_is_refused(applied: World, damage: bytes) -> None:
     """A damaged state file is an error that names it, and is never taken for an empty state."""
