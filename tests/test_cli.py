@@ -177,7 +177,7 @@ def test_moved_account_makes_a_plan_stale(applied: World) -> None:
 
 
 def test_plan_of_another_workspace(applied: World, tmp_path: Path) -> None:
-    """A plan of another workspace, or one edited by hand, is exit 6; one that is not there is exit 1."""
+    """A plan of another workspace, or one edited by hand, is exit 6; one not there is exit 1."""
     applied.accounts(TWO.replace("Alice", "Alicia"))
     file = applied.root / "next.json"
     applied.run("plan", "--out", str(file))

@@ -55,7 +55,9 @@ class TestThreeWay:
         bots = [account(f"b{n}", configuration={PUSH: False}) for n in (1, 2)]
         ours = account("b3", provider="sg", configuration={PUSH: False})
         plain = account(profile={"name": PUSH}, labels={"a": PUSH}, token=TOKEN)
-        loud, quiet = (planned(some, Memory(), capabilities=v1) for some in ([*bots, ours], [plain]))
+        loud, quiet = (
+            planned(some, Memory(), capabilities=v1) for some in ([*bots, ours], [plain])
+        )
         assert [note.summary for note in notes(loud, "unreadable")] == [
             f"cn: configuration.{PUSH} is unreadable"
         ]

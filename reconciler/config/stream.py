@@ -136,9 +136,7 @@ class Desired:
                     self._count += len(batch.addresses)
                     self._until = min(filter(None, (self._until, batch.until)), default="")
                     yield batch
-                if self._known and self._as_then and self._content:
-                    if self._known.key(found, self._content) != self._keys[found.file]:
-                        raise _changed(found.file)
+                self._check(found)
                 if self._known and not self._own:
                     self._keep(self._known, found)
                 self._tell(found)
@@ -152,6 +150,13 @@ class Desired:
             raise ConfigError(told.of(Severity.ERROR, self._empty))
         if self._empty:
             raise Refused(self._empty)
+
+    def _check(self, found: Found) -> None:
+        """Raise ConfigError where a file that was told to be what it was is so no more."""
+        if not (self._known and self._as_then and self._content):
+            return
+        if self._known.key(found, self._content) != self._keys[found.file]:
+            raise _changed(found.file)
 
     def _keep(self, known: Known, found: Found) -> None:
         """Keep what was read of a file with nothing to tell, and note what it is known under."""
