@@ -49,7 +49,8 @@ class _Parser(argparse.ArgumentParser):
         if left:
             from reconciler.cli import meant
 
-            raise _Wrong(*meant.words(self, arguments.command, left))
+            part = getattr(arguments, "part", "")
+            raise _Wrong(*meant.words(self, arguments.command, part, left))
         return arguments
 
 
