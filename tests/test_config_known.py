@@ -88,9 +88,14 @@ def everywhere(monkeypatch):
     ),
     st.lists(st.integers(0, 400), max_size=5),
     st.booleans(),
+    st.sampled_from([1, 300, 600]),
 )
-def test_what_is_known_changes_nothing(tmp_path_factory, edits, gone, late):
-    """Over edits of files, settings, records and time, plans are byte for byte those of reading."""
+def test_what_is_known_changes_nothing(tmp_path_factory, monkeypatch, edits, gone, late, least):
+    """Over edits of files, settings, records and time, plans are byte for byte those of reading.
+
+    `least` bytes has a file of which something is kept.
+    """
+    monkeypatch.setattr(known, "LEAST", least)
     root = tmp_path_factory.mktemp("w")
     environ = outside(tmp_path_factory.mktemp("c"))
     recorded = Memory()
