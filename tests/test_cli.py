@@ -67,13 +67,18 @@ def test_plan_creates_nothing_on_disk(world: World) -> None:
 
 
 def test_no_op_apply_changes_nothing(applied: World) -> None:
-    """An apply with nothing to do sends no mutation and leaves the serial as it was."""
+    """An apply with nothing to do sends no mutation, keeps the serial, and says it is done."""
     before = applied.serial(), len(applied.mutations())
+    done = "Apply complete: 0 created, 0 updated, 0 blocked, 0 unblocked, 0 forgotten."
+    file = str(applied.root / "none.json")
+    applied.run("plan", "--out", file)
 
     ended = applied.run("apply", "--auto-approve")
+    saved = applied.run("apply", file)
 
-    assert ended.code == 0
-    assert ended.last.startswith("No changes.")
+    assert (ended.code, saved.code) == (0, 0)
+    assert ended.out.splitlines() == ["No changes. 2 accounts as recorded.", done]
+    assert saved.out.splitlines() == [done]
     assert (applied.serial(), len(applied.mutations())) == before
 
 

@@ -138,8 +138,7 @@ class _Told:
             self.reporter.last(queued, enqueue.line(queued))
             return Exit.DONE
         summary = self.applying.carry_out(planned, partial(self._interruptible, planned))
-        told = self.applying.settled or summary.in_doubt or planned.actions
-        self.reporter.end(summary, quiet=not told)
+        self.reporter.end(summary)
         if summary.interrupted:
             return Exit.INTERRUPTED
         return Exit.DONE if summary.complete else Exit.PARTIAL

@@ -146,11 +146,10 @@ class Reporter:
         self,
         summary: Summary,
         *,
-        quiet: bool = False,
         about: str = "",
         more: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Say how it ended; `quiet` where the plan has said already that there is nothing.
+        """Say how it ended.
 
         `about` and `more` tell which part of a plan it is about, in text and in JSON.
         """
@@ -166,7 +165,7 @@ class Reporter:
         line = text.event(summary) or ""
         if self.json:
             self._line({**shapes.event(summary), **more}, f"{visible(about)}{line}")
-        elif not quiet:
+        else:
             self.console.print(f"{visible(about)}{line}")
 
     def _line(self, shape: dict[str, Any], message: str) -> None:
