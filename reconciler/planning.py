@@ -131,11 +131,23 @@ def _declared(actions: Iterable[Action], question: Question) -> Iterator[Diagnos
     A token is left out: that it cannot be read is its nature.
     """
     said: set[tuple[str, str]] = set()
+    lacking = {
+        name: {
+            path: f'"{path.rpartition(".")[2]}":'.encode()
+            for path, field in table.fields.items()
+            if field.support in (Support.EMULATED, Support.UNREADABLE) and path != "token"
+        }
+        for name, table in question.capabilities.items()
+    }
     for action in actions:
-        if isinstance(action, Create):
-            continue
         name = split(action.address)[0]
         table = question.capabilities.get(name)
+        # A create is read only where it may say such a field: there may be a million of them.
+        if isinstance(action, Create) and not any(
+            key in action.document and (name, path) not in said
+            for path, key in lacking.get(name, {}).items()
+        ):
+            continue
         for change in action.changes:
             if table is None or change.path == "token" or (name, change.path) in said:
                 continue

@@ -67,13 +67,18 @@ def test_plan_creates_nothing_on_disk(world: World) -> None:
 
 
 def test_no_op_apply_changes_nothing(applied: World) -> None:
-    """An apply with nothing to do sends no mutation and leaves the serial as it was."""
+    """An apply with nothing to do sends no mutation, keeps the serial, and says it is done."""
     before = applied.serial(), len(applied.mutations())
+    done = "Apply complete: 0 created, 0 updated, 0 blocked, 0 unblocked, 0 forgotten."
+    file = str(applied.root / "none.json")
+    applied.run("plan", "--out", file)
 
     ended = applied.run("apply", "--auto-approve")
+    saved = applied.run("apply", file)
 
-    assert ended.code == 0
-    assert ended.last.startswith("No changes.")
+    assert (ended.code, saved.code) == (0, 0)
+    assert ended.out.splitlines() == ["No changes. 2 accounts as recorded.", done]
+    assert saved.out.splitlines() == [done]
     assert (applied.serial(), len(applied.mutations())) == before
 
 
@@ -177,7 +182,7 @@ def test_moved_account_makes_a_plan_stale(applied: World) -> None:
 
 
 def test_plan_of_another_workspace(applied: World, tmp_path: Path) -> None:
-    """A plan of another workspace, or one edited by hand, is exit 6."""
+    """A plan of another workspace, or one edited by hand, is exit 6; one not there is exit 1."""
     applied.accounts(TWO.replace("Alice", "Alicia"))
     file = applied.root / "next.json"
     applied.run("plan", "--out", str(file))
@@ -187,7 +192,7 @@ def test_plan_of_another_workspace(applied: World, tmp_path: Path) -> None:
 
     assert applied.run("apply", str(edited)).code == 6
     assert applied.run("apply", str(pickled)).code == 6
-    assert applied.run("apply", str(applied.root / "missing.json")).code == 6
+    assert applied.run("apply", str(applied.root / "missing.json")).code == 1
     other = World(tmp_path / "other", applied.endpoint)
     other.workspace(name="other-im")
     other.accounts(TWO)
@@ -482,6 +487,29 @@ def test_keyed_fingerprint_notices_a_new_token(world: World) -> None:
     assert same.last.startswith("No changes.")
     assert [a["reason"] for a in changed["actions"]] == ["token_version"]
     assert blind.last.startswith("No changes.")
+
+
+def test_keyless_apply_records_the_version_alone(world: World) -> None:
+    """A fingerprint key that does not resolve fails no account: the version alone decides."""
+    whole = (world.root / "reconciler.yaml").read_text()
+    keyed = whole.replace('"file:secrets/*"]', '"file:secrets/*"], fingerprint_key: env:FP_KEY')
+    world.write("reconciler.yaml", keyed)
+    world.accounts(
+        "bot:\n  token: {from: env:IM_TOKEN_A, version: 1}\n"
+        "two:\n  token: {from: env:IM_TOKEN_A, version: 1}\n"
+    )
+
+    applied = world.run("apply", "--auto-approve")
+    world.environ["IM_TOKEN_A"] = "second-login-token"
+    world.environ["FP_KEY"] = "a-key-of-the-tests"
+    later = world.run("plan")
+
+    recorded = world.run("state", "show", "cn-prod/bot", "--json").json
+    assert applied.code == 0, applied.err
+    assert applied.last.startswith("Apply complete: 2 created,")
+    assert recorded["token"]["version"] == 1
+    assert "fingerprint" not in recorded["token"]
+    assert later.last.startswith("No changes.")
 
 
 def test_minted_token_reaches_its_sink(world: World) -> None:
@@ -847,6 +875,20 @@ def test_environment_options(world: World) -> None:
     assert ended.code == 2
     assert ended.json["summary"]["create"] == 2
     assert world.run("plan", "--format", "text").out.startswith("Workspace")
+
+
+def test_environment_options_are_put_where_they_belong(world: World) -> None:
+    """Options that stand before a command, or behind a part of one, may come from there, too."""
+    world.accounts(TWO)
+    world.environ["RECONCILER_CLI_ARGS"] = "--no-color --log-level=debug --log-level error"
+    world.environ["RECONCILER_CLI_ARGS_state_list"] = "--json"
+    world.environ["RECONCILER_CLI_ARGS_lock"] = "--json"
+
+    assert world.run("plan").code == 0
+    assert world.run("apply", "--auto-approve").code == 0
+    assert [one["address"] for one in world.run("state", "list").json]
+    assert world.run("lock", "status").json["held"] is False
+    assert world.run("state").code == 64
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database", b"SQLite format 3\0" + bytes(4096)])

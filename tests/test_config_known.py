@@ -88,9 +88,14 @@ def everywhere(monkeypatch):
     ),
     st.lists(st.integers(0, 400), max_size=5),
     st.booleans(),
+    st.sampled_from([1, 300, 600]),
 )
-def test_what_is_known_changes_nothing(tmp_path_factory, edits, gone, late):
-    """Over edits of files, settings, records and time, plans are byte for byte those of reading."""
+def test_what_is_known_changes_nothing(tmp_path_factory, monkeypatch, edits, gone, late, least):
+    """Over edits of files, settings, records and time, plans are byte for byte those of reading.
+
+    `least` bytes has a file of which something is kept.
+    """
+    monkeypatch.setattr(known, "LEAST", least)
     root = tmp_path_factory.mktemp("w")
     environ = outside(tmp_path_factory.mktemp("c"))
     recorded = Memory()
@@ -207,6 +212,53 @@ def test_of_files_that_changed_only_their_accounts_are_compared(scene, looks):
         if b"cn/w" in entry.read_bytes():
             entry.unlink()
     assert looks()
+
+
+@pytest.mark.parametrize("how", ["small", "gone", "gone meanwhile", "shared"])
+def test_what_is_not_kept_of_a_file_that_did_not_change_is_no_news(scene, looks, monkeypatch, how):
+    """Beside a changed file, accounts of one that is not kept are neither new nor looked at."""
+    root, recorded, environ, _ = scene
+    few = "accounts:\n  small: {provider: cn, banned: true}\n"
+    (root / "accounts/b.yaml").write_text(few)
+    if how in ("small", "shared"):
+        monkeypatch.setattr(known, "LEAST", 100)
+    if how == "shared":
+        monkeypatch.setattr(stream, "LEAST", 1)
+    adopt(root, recorded, ())
+    assert looks()
+    kept = [one for one in entries(Path(environ["XDG_CACHE_HOME"])) if b"small" in one.read_bytes()]
+    assert bool(kept) == (how not in ("small", "shared"))
+    if how == "gone":
+        kept[0].unlink()
+    if how == "gone meanwhile":
+        get = known.Known.get
+        monkeypatch.setattr(
+            known.Known, "get", lambda me, of, key: None if "b.y" in of.file else get(me, of, key)
+        )
+    (root / "accounts/a.yaml").write_text(MANY.replace("Somebody", "Another", 1))
+    assert not looks()
+
+
+def test_a_file_that_changes_after_it_was_told_to_be_the_same(scene, looks, monkeypatch):
+    """What is no more than was compared by its bytes is an error, not taken for what it was."""
+    root, recorded, environ, _ = scene
+    few = "accounts:\n  small: {provider: cn}\n"
+    (root / "accounts/b.yaml").write_text(few)
+    monkeypatch.setattr(known, "LEAST", 100)
+    adopt(root, recorded, ())
+    assert looks()
+    (root / "accounts/a.yaml").write_text(MANY.replace("Somebody", "Another", 1))
+    same = stream.Desired.alike
+
+    def edited(me, chain):
+        kept = same(me, chain)
+        (root / "accounts/b.yaml").write_text(few.replace("cn", "cn, banned: true"))
+        return kept
+
+    monkeypatch.setattr(stream.Desired, "alike", edited)
+    plan_, findings, _ = told(root, recorded, NOW, environ)
+    assert not plan_
+    assert [one.id for one in findings] == ["changed"]
 
 
 def test_nothing_personal_is_kept(scene):

@@ -146,6 +146,8 @@ def test_the_nearest_among_very_many_is_found_at_once(tmp_path: Path) -> None:
         ("plan --format htm", "did you mean html?"),
         ("plan --alow block=3", "did you mean --allow?"),
         ("state list --jsn", "did you mean --json?"),
+        ("state --json list", "it stands behind the command: reconciler state list --json"),
+        ("state backup --json", "see: reconciler state backup --help"),
         ("plan --log-level debug", "it stands before the command: reconciler --log-level …"),
         ("plan --chdir=im", "it stands before the command: reconciler --chdir …"),
         ("plan extra", "see: reconciler plan --help"),

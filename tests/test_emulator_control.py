@@ -318,6 +318,13 @@ def test_only_loopback_is_served(host: str) -> None:
         serve(Settings(host=host), announce=lambda _: None)
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_told(port: int) -> None:
+    """A number that no port has is wrong usage and no defect."""
+    with pytest.raises(ValueError, match="from 0 to 65535"):
+        serve(Settings(port=port), announce=lambda _: None)
+
+
 def started(data: Path | None) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SERVING, str(data or "")],

@@ -352,11 +352,13 @@ def test_what_left_the_yaml_is_written_as_it_was(world: World) -> None:
 def test_wrong_usage(world: World) -> None:
     """Neither or both of addresses and a list, an empty list and other kinds of file are told."""
     world.write("ids.txt", "# none\n")
+    world.write("ids", "# none\n")
     os.mkfifo(world.root / "pipe.txt")
     for words, code, told in (
         ((), 64, "import takes addresses, or --from FILE"),
         (("cn-prod/a", "--from", "ids.txt"), 64, "import takes addresses, or --from FILE"),
         (("--from", "ids.txt"), 64, "ids.txt names no account"),
+        (("--from", "ids"), 64, "ids names no account"),
         (("--from", "gone.txt"), 1, "gone.txt: error: The file cannot be read"),
         (("--from", "pipe.txt"), 1, "pipe.txt: error: This is no regular file."),
         (("--from", "reconciler.yaml"), 1, "reconciler.yaml is of no kind that lists accounts"),

@@ -138,7 +138,8 @@ def test_progress_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     shown = os.read(front, 1 << 16).decode()
     os.close(front)
     assert process.returncode == 0
-    assert "60/60" in shown
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
+    assert re.search(r" 60/60 \d+/s [-:\d]+ 0 failed", plain)
     assert out.endswith(
         "Import: 60 recorded, 0 failed.\n60 accounts written to accounts/app.yaml.\n"
     )

@@ -203,7 +203,10 @@ def test_a_killed_holder_is_taken_over_at_once(scene: Scene) -> None:
 
 
 def test_a_held_lock_is_waited_for_if_asked(scene: Scene) -> None:
-    """Without a timeout a held lock is exit 5 at once; with one the run waits and then goes on."""
+    """Without a timeout a held lock is exit 5 at once; with one the run waits and then goes on.
+
+    As JSON, what is told before there is a plan comes behind the version, too.
+    """
     holder = holding(scene)
     at_once = scene.run("apply", "--auto-approve")
     patient = scene.apply("--json", "--lock-timeout", "60")
@@ -213,6 +216,9 @@ def test_a_held_lock_is_waited_for_if_asked(scene: Scene) -> None:
     assert at_once.code == 5
     assert holder.wait() == 0
     assert patient.wait() == 0, patient.err
+    kinds = [json.loads(line)["type"] for line in patient.out.splitlines()]
+    assert kinds[:2] == ["version", "lock_wait"]
+    assert kinds.count("version") == 1
     scene.complete()
 
 

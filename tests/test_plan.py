@@ -47,6 +47,22 @@ class TestThreeWay:
             ("token", None, "(v1)"),
         ]
 
+    def test_a_create_says_what_the_vendor_never_gives_back(self):
+        """Unreadable fields of creates are told once per app, and only where they are written."""
+        from reconciler.providers import capabilities
+
+        v1 = {"cn": capabilities("commsease"), "sg": capabilities("yunxin")}
+        bots = [account(f"b{n}", configuration={PUSH: False}) for n in (1, 2)]
+        ours = account("b3", provider="sg", configuration={PUSH: False})
+        plain = account(profile={"name": PUSH}, labels={"a": PUSH}, token=TOKEN)
+        loud, quiet = (
+            planned(some, Memory(), capabilities=v1) for some in ([*bots, ours], [plain])
+        )
+        assert [note.summary for note in notes(loud, "unreadable")] == [
+            f"cn: configuration.{PUSH} is unreadable"
+        ]
+        assert not notes(quiet, "unreadable")
+
     def test_a_changed_field_is_an_update(self):
         """What was applied and is written otherwise now is config_changed, before and after."""
         made = planned([account(profile=B)], Memory(record(profile=A)))

@@ -65,6 +65,7 @@ def run(arguments: Namespace, console: Console) -> int:
         given = session.overrides(reasons(arguments.override))
         patience = seconds(arguments.lock_timeout)
         targets = session.targets(arguments.target) if saved is None else saved.targets
+        reporter.version()
         with locked(session, reporter.tell, targets, patience) as applying:
             told = _Told(session, arguments, console, reporter, applying)
             return told.run(saved, allow, given)
@@ -137,8 +138,7 @@ class _Told:
             self.reporter.last(queued, enqueue.line(queued))
             return Exit.DONE
         summary = self.applying.carry_out(planned, partial(self._interruptible, planned))
-        told = self.applying.settled or summary.in_doubt or planned.actions
-        self.reporter.end(summary, quiet=not told)
+        self.reporter.end(summary)
         if summary.interrupted:
             return Exit.INTERRUPTED
         return Exit.DONE if summary.complete else Exit.PARTIAL

@@ -19,6 +19,7 @@ _FINDINGS = (*_FORMATS, "github", "sarif", "junit")
 _REVIEWS = (*_FORMATS, "markdown", "html", "gitlab", "github", "sarif", "junit")
 _LANGUAGES = ("en", "zh-CN")
 _VALUED = ("--chdir", "--log-level")
+_PARTED = ("lock", "state")
 _DEEDS = (
     *("create", "update", "block", "unblock", "adopt", "forget", "import", "refresh", "erase"),
     *("force-unlock", "state rm", "state mv", "state push", "state restore", "state rekey"),
@@ -48,7 +49,8 @@ class _Parser(argparse.ArgumentParser):
         if left:
             from reconciler.cli import meant
 
-            raise _Wrong(*meant.words(self, arguments.command, left))
+            part = getattr(arguments, "part", "")
+            raise _Wrong(*meant.words(self, arguments.command, part, left))
         return arguments
 
 
@@ -60,13 +62,18 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
     """Return the parsed command line, with options from the environment put behind the command.
 
     `RECONCILER_CLI_ARGS` and `RECONCILER_CLI_ARGS_<command>` come first, so what is typed wins.
+    What belongs before a command is put there; `state list` has `RECONCILER_CLI_ARGS_state_list`.
     """
     words = list(argv)
     command = _command(words)
     chosen = ""
     if command is not None:
         chosen = words[command]
-        words[command + 1 : command + 1] = _from_environment(chosen, environ)
+        path = words[command : command + (2 if chosen in _PARTED else 1)]
+        ahead, behind = _from_environment([one for one in path if one[:1] != "-"], environ)
+        words[command + len(path) : command + len(path)] = behind
+        words[:0] = ahead
+        command += len(ahead)
     arguments = _parsed(words, chosen, command or 0)
     for name in ("out", "planfile", "snapshot", "data", "keep", *_DRIFT_FILES):
         # As with Terraform's -chdir, relative names are beneath that folder.
@@ -99,19 +106,29 @@ def _command(words: Sequence[str]) -> int | None:
     return None
 
 
-def _from_environment(command: str, environ: Mapping[str, str]) -> list[str]:
-    names = ("RECONCILER_CLI_ARGS", f"RECONCILER_CLI_ARGS_{command.replace('-', '_')}")
+def _from_environment(path: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], ...]:
+    """Return the options that the environment holds, for before the command and for behind it."""
+    names = ["RECONCILER_CLI_ARGS"]
+    for word in path:
+        names.append(f"{names[-1]}_{word.replace('-', '_')}")
     told = [environ[name] for name in names if environ.get(name)]
     if not told:
-        return []
+        return [], []
     import shlex
 
     try:
-        return [word for text in told for word in shlex.split(text)]
+        words = [word for text in told for word in shlex.split(text)]
     except ValueError as problem:
         from reconciler.errors import UsageError
 
         raise UsageError.of("usage", f"RECONCILER_CLI_ARGS: {problem}") from None
+    ahead: list[str] = []
+    behind: list[str] = []
+    for number, word in enumerate(words):
+        whole = word.partition("=")[0] in ("--no-color", *_VALUED)
+        value = number > 0 and words[number - 1] in _VALUED
+        (ahead if whole or value else behind).append(word)
+    return ahead, behind
 
 
 def whole() -> argparse.ArgumentParser:

@@ -17,14 +17,23 @@ def choice(prog: str, action: argparse.Action, value: object) -> tuple[str, str]
     return f"{prog} has no {name} {str(value)[:80]!r}", hint
 
 
-def words(parser: argparse.ArgumentParser, command: str, left: Sequence[str]) -> tuple[str, str]:
-    """Return what is wrong with words that are no flag of a command, or one too many."""
-    (one,) = (found for found in _inner(parser) if found.prog.endswith(f" {command}"))
+def words(
+    parser: argparse.ArgumentParser, command: str, part: str, left: Sequence[str]
+) -> tuple[str, str]:
+    """Return what is wrong with words that are no flag of a command, or one too many.
+
+    `part` is that of the command, empty where it has none.
+    """
+    one = parser
+    for name in filter(None, (command, part)):
+        (one,) = (found for found in _inner(one) if found.prog.endswith(f" {name}"))
     word = next((word for word in left if word.startswith("-")), left[0]).partition("=")[0]
     hint = f"see: {one.prog} --help"
     if word in parser._option_string_actions:
         hint = f"it stands before the command: {parser.prog} {word} …"
-    elif near := get_close_matches(word[:80], _flags(one), 1, 0.7):
+    elif word in one._option_string_actions:
+        hint = f"it stands behind the command: {one.prog} {word}"
+    elif near := get_close_matches(word[:80], [*one._option_string_actions], 1, 0.7):
         hint = f"did you mean {near[0]}?"
     return f"{one.prog} does not take {word[:80]!r}", hint
 
@@ -32,9 +41,3 @@ def words(parser: argparse.ArgumentParser, command: str, left: Sequence[str]) ->
 def _inner(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     parts = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     return [inner for one in parts for inner in one.choices.values()]
-
-
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    """Return every flag of a command and of its parts."""
-    own = [*parser._option_string_actions]
-    return [*own, *(flag for part in _inner(parser) for flag in _flags(part))]

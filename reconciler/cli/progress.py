@@ -37,18 +37,18 @@ class Pace:
         if total > SPOKEN and console.err.isatty() and not console.environ.get("CI"):
             self._bar = _bar()
             self._bar.start()
-            self._task = self._bar.add_task(title, total=total, failed=0)
+            self._task = self._bar.add_task(title, total=total, failed=0, rate="")
 
     def tell(self, done: int, failed: int, *, line: bool = True) -> None:
         """Show how much is done, and how much failed; `line` False where one was just said."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, failed=failed)
-            return
         moment = time.monotonic()
+        rate = done / max(moment - self._began, 1e-9)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, failed=failed, rate=f"{rate:.0f}/s")
+            return
         if not line or moment - self._said < EVERY:
             return
         self._said = moment
-        rate = done / max(moment - self._began, 1e-9)
         left = (self.total - done) / max(rate, 1e-9)
         self.console.say(
             f"  {done:,} of {number(self.total, self.noun)}, {rate:.0f}/s, {left:.0f} s left, "
@@ -80,8 +80,7 @@ class Reporter:
         self._pace: Pace | None = None
 
     def begin(self, planned: Plan) -> None:
-        """Announce version and plan on the stream."""
-        self.version()
+        """Announce the plan on the stream."""
         for action in planned.actions:
             self._line(shapes.planned(action), f"{action.address}: {action.kind} planned")
 
@@ -147,11 +146,10 @@ class Reporter:
         self,
         summary: Summary,
         *,
-        quiet: bool = False,
         about: str = "",
         more: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Say how it ended; `quiet` where the plan has said already that there is nothing.
+        """Say how it ended.
 
         `about` and `more` tell which part of a plan it is about, in text and in JSON.
         """
@@ -167,7 +165,7 @@ class Reporter:
         line = text.event(summary) or ""
         if self.json:
             self._line({**shapes.event(summary), **more}, f"{visible(about)}{line}")
-        elif not quiet:
+        else:
             self.console.print(f"{visible(about)}{line}")
 
     def _line(self, shape: dict[str, Any], message: str) -> None:
@@ -189,6 +187,7 @@ def _bar() -> Any:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failed]} failed"),
         console=RichConsole(stderr=True, markup=False, highlight=False, emoji=False),

@@ -9,7 +9,7 @@ from reconciler.changes import Plan
 from reconciler.cli.console import Console
 from reconciler.cli.formats import require, show_plan
 from reconciler.cli.opened import opened
-from reconciler.errors import Stale, UsageError
+from reconciler.errors import ConfigError, Stale, UsageError
 from reconciler.exits import Exit
 from reconciler.guard import Judgement
 from reconciler.planfile import approvals, decode
@@ -48,7 +48,10 @@ def run(arguments: Namespace, console: Console) -> int:
 
 
 def load(name: str) -> Plan:
-    """Read a plan file. Raises `Stale` if it is not one, or is not as it was written."""
+    """Read a plan file.
+
+    Raises ConfigError if it is not there, `Stale` if it is not a plan as it was written.
+    """
     return decode(_read(name), name)
 
 
@@ -58,7 +61,8 @@ def _read(name: str) -> bytes:
     try:
         return read_regular(Path(name), LARGEST)
     except OSError as problem:
-        raise Stale.of(
+        wrong = ConfigError if isinstance(problem, FileNotFoundError) else Stale
+        raise wrong.of(
             "bad-plan",
             f"{name} cannot be read",
             detail=f"{problem.strerror}.",

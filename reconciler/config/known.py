@@ -97,24 +97,24 @@ class Known:
             repr((__version__, _code(), replace(workspace, root=""))).encode()
         ).digest()
 
-    def recall(self, root: Path, files: Iterable[Found]) -> tuple[list[bytes], dict[str, bytes]]:
-        """Return the keys of the files that can be read now, and those that are known by name.
+    def recall(self, root: Path, files: Iterable[Found]) -> tuple[dict[str, bytes], set[str]]:
+        """Return the keys of the files that can be read now, and which of these are known.
 
         A key is of all that decides what a file means: its bytes, its name and all settings.
         """
-        keys, known = [], {}
+        keys, known = {}, set()
         for found in files:
             with suppress(Unreadable, OSError):
                 with opened(root / found.file, found.file) as content:
                     while content.read(PIECE):
                         pass
                     size = content.tell()
-                keys.append(key := self._key(found, content.digest))
+                key = keys[found.file] = self.key(found, content.digest)
                 if size < LEAST:
                     continue
                 self._asked.add(found.file)
                 if self._file(key).exists():
-                    known[found.file] = key
+                    known.add(found.file)
         return keys, known
 
     def alike(self, keys: Collection[bytes], chain: str) -> tuple[Alike, Collection[bytes]] | None:
@@ -137,25 +137,25 @@ class Known:
         """Keep that what these files say is recorded, and nothing else, in the state so far."""
         self._write(_state(chain), canonical([accounts, until]) + b"\n" + b"".join(keys))
 
-    def get(self, found: Found, key: bytes, *, same: bool) -> Sequence[Sheet] | None:
+    def get(self, found: Found, key: bytes) -> Sequence[Sheet] | None:
         """Return what is known of a file, None where that is nothing or cannot be relied on."""
         try:
-            return list(self._sheets(key, found.file, same=same))
+            return list(self._sheets(key, found.file))
         except _UNKNOWN:
             return None
 
-    def _sheets(self, key: bytes, file: str, *, same: bool = False) -> Iterator[Sheet]:
+    def _sheets(self, key: bytes, file: str) -> Iterator[Sheet]:
         """Yield the sheets that are kept under a key. Raises one of `_UNKNOWN`."""
         data = self._read(key)
         at = 0
         while at < len(data):
             size = int.from_bytes(data[at : at + 8], "big")
-            yield Sheet(data[at + 8 : at + 8 + size], None, file, same=same)
+            yield Sheet(data[at + 8 : at + 8 + size], None, file)
             at += 8 + size
 
     def keep(self, found: Found, content: bytes, sheets: Iterable[bytes]) -> bytes:
         """Keep the columns of the sheets of a file whose bytes have this digest; return its key."""
-        key = self._key(found, content)
+        key = self.key(found, content)
         if found.file not in self._asked:
             return key
         body = bytearray()
@@ -210,7 +210,8 @@ class Known:
                 file.unlink()
             size -= less
 
-    def _key(self, found: Found, content: bytes) -> bytes:
+    def key(self, found: Found, content: bytes) -> bytes:
+        """Return what a file whose bytes have this digest is known under."""
         return hashlib.sha256(self._setting + content + repr(found).encode()).digest()
 
     def _file(self, key: bytes) -> Path:

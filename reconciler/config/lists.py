@@ -45,6 +45,8 @@ _Reader: TypeAlias = "Callable[[_List, BinaryIO], Iterator[_Named]]"
 def read(path: Path, name: str, tables: Mapping[str, Capabilities]) -> Listed:
     """Return the accounts that a .txt, .csv or .jsonl file names, by the ids of the vendors.
 
+    A name without an ending is read as .txt.
+
     `tables` are the capabilities by provider. Raises ConfigError with all findings.
     """
     reader = _READERS.get(path.suffix.lower())
@@ -218,4 +220,8 @@ def _of(
         found.wrong((line, 1), "missing-key", "No account is named here.", hint)
 
 
-_READERS: Final[Mapping[str, _Reader]] = {".txt": _texts, ".csv": _rows, ".jsonl": _objects}
+_READERS: Final[Mapping[str, _Reader]] = {
+    **dict.fromkeys(("", ".txt"), _texts),
+    ".csv": _rows,
+    ".jsonl": _objects,
+}

@@ -66,10 +66,9 @@ class Sheet:
     are missing the accounts have none.
     """
 
-    def __init__(
-        self, columns: bytes, documents: bytes | None, file: str, *, same: bool = False
-    ) -> None:
-        self.same = same
+    same = False
+
+    def __init__(self, columns: bytes, documents: bytes | None, file: str) -> None:
         start = 4 + int.from_bytes(columns[:4], "big")
         head = json.loads(columns[4:start])
         self.columns, self._documents, self.file = columns, documents, file

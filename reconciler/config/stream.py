@@ -68,8 +68,8 @@ class Desired:
         self._seen = _Seen()
         self._twins = Twins(self._judge.levels, capabilities) if moment else None
         self._known = known
-        self._recalled: Mapping[str, bytes] = {}
-        self._keys: list[bytes] = []
+        self._recalled: Collection[str] = ()
+        self._keys: Mapping[str, bytes] = {}
         if known:
             self._keys, self._recalled = known.recall(self._root, self._files)
         # What all of the files are known under, and together come to, once they were read.
@@ -82,7 +82,7 @@ class Desired:
         self._own: list[Diagnostic] = []
         self._columns: list[bytes] = []
         self._content = b""
-        self._as_known = False
+        self._as_known = self._as_then = False
 
     def __iter__(self) -> Iterator[Account]:
         return chain.from_iterable(batch.accounts() for batch in self.batches())
@@ -111,7 +111,7 @@ class Desired:
         # A file that cannot be read is told of when it is read.
         if not self._known or not chain or told or len(self._keys) < len(self._files):
             return None
-        if (found := self._known.alike(self._keys, chain)) is None:
+        if (found := self._known.alike({*self._keys.values()}, chain)) is None:
             return None
         alike, self._same = found
         return alike
@@ -136,6 +136,7 @@ class Desired:
                     self._count += len(batch.addresses)
                     self._until = min(filter(None, (self._until, batch.until)), default="")
                     yield batch
+                self._check(found)
                 if self._known and not self._own:
                     self._keep(self._known, found)
                 self._tell(found)
@@ -150,12 +151,19 @@ class Desired:
         if self._empty:
             raise Refused(self._empty)
 
+    def _check(self, found: Found) -> None:
+        """Raise ConfigError where a file that was told to be what it was is so no more."""
+        if not (self._known and self._as_then and self._content):
+            return
+        if self._known.key(found, self._content) != self._keys[found.file]:
+            raise _changed(found.file)
+
     def _keep(self, known: Known, found: Found) -> None:
         """Keep what was read of a file with nothing to tell, and note what it is known under."""
         if self._content:
             self._read.append(known.keep(found, self._content, self._columns))
         elif self._as_known:
-            self._read.append(self._recalled[found.file])
+            self._read.append(self._keys[found.file])
 
     def _tell(self, found: Found) -> None:
         """Take the findings of a file that was read."""
@@ -168,13 +176,16 @@ class Desired:
 
     def _file(self, found: Found) -> Iterator[Batch]:
         """Yield the accounts of one file: as known, or read by several processes, or alone."""
-        key = self._recalled.get(found.file)
-        self._as_known = False
-        same = key in self._same
-        if self._known and key and (sheets := self._known.get(found, key, same=same)) is not None:
+        self._as_known, recalled = False, found.file in self._recalled
+        # However it is read: one that is not kept, or not any more, is what it was as well.
+        self._as_then = self._keys.get(found.file) in self._same
+        sheets: Iterable[Sheet] | None = None
+        if self._known and recalled:
+            sheets = self._known.get(found, self._keys[found.file])
+        if sheets is not None:
             self._as_known = True
             yield from self._good(found, sheets)
-        elif self._shared and not key:
+        elif self._shared and not recalled:
             yield from self._good(found, self._shared.sheets())
             self._content = self._shared.content
         else:
@@ -189,6 +200,7 @@ class Desired:
                 hard = True
                 continue
             number += 1
+            sheet.same = self._as_then
             apps.update(sheet.apps)
             self._columns.append(sheet.columns)
             if self._twins:
@@ -262,7 +274,7 @@ class Desired:
                 batch = fresh
             if self._twins:
                 self._compare(batch)
-            good = _Few([account for account in batch if account.digest])
+            good = _Few([one for one in batch if one.digest], same=self._as_then)
             if self._known:
                 self._columns.append(pack(good.accounts(), {})[0])
             yield good
@@ -295,10 +307,8 @@ def shared(root: Path, files: Sequence[Found], judge: Judge) -> Shared | None:
 class _Few:
     """Accounts that were read one by one."""
 
-    same = False
-
-    def __init__(self, accounts: Sequence[Account]) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Sequence[Account], *, same: bool) -> None:
+        self._accounts, self.same = accounts, same
         self.addresses = [account.address for account in accounts]
         self.digests = b"".join([account.digest for account in accounts])
         self.until = min(filter(None, [account.until for account in accounts]), default="")

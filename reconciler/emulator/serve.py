@@ -14,8 +14,8 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     """Serve every vendor on one loopback port until SIGINT or SIGTERM, then return.
 
     Calls `announce` once, with `listening on http://HOST:PORT`, when connections are accepted.
-    Raises ValueError for a host that is not loopback, a rate below 0 or a data file that cannot
-    be used, and OSError when the port is taken.
+    Raises ValueError for a host that is not loopback, a port that is none, a rate below 0 or a data
+    file that cannot be used, and OSError when the port is taken.
     """
     # Imported here so that the room costs nothing until somebody serves.
     from reconciler.emulator.context import opened
@@ -67,6 +67,8 @@ def _bound(settings: Settings) -> socket.socket:
         address = None
     if address is None or not address.is_loopback:
         raise ValueError(f"the emulator listens on loopback only, not on {settings.host!r}")
+    if not 0 <= settings.port < 1 << 16:
+        raise ValueError(f"port is a number from 0 to 65535, not {settings.port}")
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     # Named TCP outright: asyncio turns Nagle's delay off only for sockets that say so.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -69,7 +69,7 @@ class Applying:
     ) -> None:
         self.session, self.writer, self.report = session, writer, report
         self.stop = stop or threading.Event()
-        self.settled = self.kept = False
+        self.kept = False
 
     def ready(
         self,
@@ -88,7 +88,7 @@ class Applying:
         """
         if isinstance(wanted, Plan):
             check(wanted, self.session.store, self.session.workspace.name, to_text(now()))
-        self.settled = self._settle()
+        self._settle()
         planned = wanted if isinstance(wanted, Plan) else wanted()
         given = {one.rule: one for one in (*planned.overrides, *overrides)}
         planned = replace(
@@ -107,11 +107,11 @@ class Applying:
         refuse(planned, judged)
         return planned
 
-    def _settle(self) -> bool:
-        """Settle what earlier runs left in doubt; tell whether there was anything."""
+    def _settle(self) -> None:
+        """Settle what earlier runs left in doubt."""
         found = doubts(self.session.store, self.writer.scope)
         if not found:
-            return False
+            return
         names = {split(intent.address)[0] for intent in found} & self.session.workspace.apps.keys()
         self.session.same_apps(self.session.store, names)
         self._keep()
@@ -123,7 +123,6 @@ class Applying:
         links = self.session.links(names, fields=fields, check=self.writer.check)
         for event in settle(self.session.store, self.writer, links, to_text(now())):
             self.report(event)
-        return True
 
     def begin(self, planned: Plan) -> Run:
         """Begin the run of what `ready` returned, its state backed up and its apps bound.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.accounts import Address, split
 from reconciler.changes import vendor_mints
+from reconciler.errors import SecretError
 from reconciler.values import Reference
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Tokens:
     resolver: Resolver
     fingerprint_key: Reference | None = None
     minted: dict[str, str] = field(default_factory=dict)
+    keyless: bool = False
 
     def ready(self, address: Address, token: Mapping[str, Any]) -> Token:
         """Return a reference that `resolve` knows, or a sink that can take the vendor's token.
@@ -55,14 +57,26 @@ class Tokens:
         return self.resolver.resolve_for_account(reference)
 
     def key(self, address: Address, token: Mapping[str, Any]) -> str:
-        """Return the keyed fingerprint of a token; it follows the account to another provider."""
+        """Return the keyed fingerprint of a token; it follows the account to another provider.
+
+        It is empty where there is no key or the key does not resolve: the version alone decides.
+        """
         from reconciler.secrets import fingerprint
 
         key = self.fingerprint_key
-        if key is None or vendor_mints(token):
+        if key is None or self.keyless or vendor_mints(token):
             return ""
         ready = self.ready(address, token)
         if not isinstance(ready, Reference):
             return ""
         value = self.resolve(ready)
-        return fingerprint(self.resolver.resolve(key), split(address)[1], value)
+        try:
+            known = self.resolver.resolve(key)
+        except SecretError as problem:
+            # The token is set by now, so its account has not failed. Asked once, and told once.
+            from logging import getLogger
+
+            self.keyless = True
+            getLogger(__name__).warning("%s Token versions alone decide.", problem)
+            return ""
+        return fingerprint(known, split(address)[1], value)
