@@ -209,6 +209,37 @@ def test_of_files_that_changed_only_their_accounts_are_compared(scene, looks):
     assert looks()
 
 
+@pytest.mark.parametrize("how", ["small", "gone", "spoilt"])
+def test_an_unchanged_file_that_is_read_all_the_same_brings_nothing_new(
+    scene, looks, how, monkeypatch
+):
+    """Too small to be kept, or its entry gone or spoilt meanwhile: its accounts are recorded ones.
+
+    As new ones they would be created, and blocked, again.
+    """
+    root, recorded, environ, _ = scene
+    more = root / "accounts/b.yaml"
+    more.write_text("accounts: {w1: {provider: cn, banned: true}, w2: {provider: cn}}\n")
+    if how == "small":
+        monkeypatch.setattr(known, "LEAST", 200)
+    adopt(root, recorded, ())
+    assert looks()
+    (root / "accounts/a.yaml").write_text(MANY.replace("Somebody", "Another", 1))
+    for entry in entries(Path(environ["XDG_CACHE_HOME"])):
+        if b"cn/w" in entry.read_bytes() and how == "spoilt":
+            entry.write_bytes(entry.read_bytes()[:-1])
+        elif b"cn/w" in entry.read_bytes():
+            monkeypatch.setattr(known.Known, "get", _without(known.Known.get, more.name))
+    assert not looks()
+
+
+def _without(get, name):
+    """Return what gets entries of files, but for that one, which somebody has just removed."""
+    return lambda self, found, key, same: (
+        None if found.file.endswith(name) else get(self, found, key, same=same)
+    )
+
+
 def test_nothing_personal_is_kept(scene):
     """An entry is private and holds addresses, lines and digests, but no value of a field."""
     root, _, environ, entry = scene
