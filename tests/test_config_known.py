@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.planfile import encode
 from reconciler.planning import alike, plan
 from reconciler.state import Intent, Record
+from reconciler.values import to_moment
 
 WORKSPACE = BOTH.replace("**/*.yaml", "**/*")
 MANY = "accounts:\n" + "".join(
@@ -57,7 +59,7 @@ def told(root: Path, recorded, moment, environ=None):
         )
         made = plan(accounts.batches(), recorded, asked)
         if alike(made) and not warnings:
-            accounts.keep_alike(chain)
+            accounts.keep_alike(chain, made.as_of)
     except ReconcilerError as failed:
         return b"", [*failed.diagnostics], warnings
     return encode(made, "1.0"), [*made.diagnostics], warnings
@@ -238,6 +240,23 @@ def _without(get, name):
     return lambda self, found, key, same: (
         None if found.file.endswith(name) else get(self, found, key, same=same)
     )
+
+
+def test_a_ban_that_had_ended_stands_at_a_moment_before(scene):
+    """With `--as-of`, or on a clock that was set back, a ban is planned for a time before its end.
+
+    That the files were alike was found when it had ended.
+    """
+    root, recorded, environ, _ = scene
+    text = MANY.replace("u5: {", "u5: {banned: {until: 2026-01-20T00:00:00Z}, ")
+    (root / "accounts/a.yaml").write_text(text)
+    adopt(root, recorded, ())
+    (lifted,) = recorded.records([Address("cn/u5")])
+    recorded.save([replace(lifted, banned=False)], (), "import")
+    late, early = to_moment("2026-01-21T00:00:00Z"), to_moment("2026-01-19T00:00:00Z")
+    assert b'"block":0' in told(root, recorded, late, environ)[0]
+    assert told(root, recorded, early, environ) == told(root, recorded, early)
+    assert b'"block":1' in told(root, recorded, early, environ)[0]
 
 
 def test_nothing_personal_is_kept(scene):

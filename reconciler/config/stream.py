@@ -116,9 +116,13 @@ class Desired:
         alike, self._same = found
         return alike
 
-    def keep_alike(self, chain: str) -> None:
-        """Keep that what was read just now is recorded, and nothing else, in the state so far."""
-        if self._known and chain and len(self._read) == len(self._files):
+    def keep_alike(self, chain: str, moment: str) -> None:
+        """Keep that what was read just now is recorded, and nothing else, in the state so far.
+
+        Nothing is kept where a ban has ended at that moment: before, it was to stand.
+        """
+        ended = "" < self._until <= moment
+        if self._known and chain and not ended and len(self._read) == len(self._files):
             self._known.keep_alike(self._read, chain, self._count, self._until)
 
     def close(self) -> None:

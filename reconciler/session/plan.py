@@ -48,7 +48,7 @@ def make(
     if not question.targets:
         planned = plan(desired.batches(), recorded, question)
         if alike(planned) and not session.warnings:
-            desired.keep_alike(chain)
+            desired.keep_alike(chain, planned.as_of)
         return planned
     written: list[Address] = []
     planned = plan(noted(desired.batches(), written), recorded, question)
