@@ -25,6 +25,8 @@ from reconciler.config import desired, known, load, stream
 from reconciler.errors import ReconcilerError
 from reconciler.planfile import encode
 from reconciler.planning import alike, plan
+from reconciler.snapshot import decode as decode_snapshot
+from reconciler.snapshot import encode as encode_snapshot
 from reconciler.state import Intent, Record
 from reconciler.values import to_moment
 
@@ -385,6 +387,28 @@ def test_no_cache_reads_and_keeps_nothing(scene, capsys):
     assert cli(root, environ, "plan") == 0
     assert entries(entry.parent)
     assert "Plan: 99 to create" in capsys.readouterr().out
+
+
+def test_a_snapshot_teaches_nothing(scene, tmp_path, capsys):
+    """A snapshot with the chain of a state and other accounts: plans of the state do not heed it."""
+    root, recorded, environ, _ = scene
+    file = tmp_path / "state.json"
+
+    def plans(*more: str) -> str:
+        assert cli(root, environ, "plan", *more) == 0
+        return capsys.readouterr().out
+
+    file.write_bytes(b"".join(encode_snapshot(recorded)))
+    assert cli(root, environ, "state", "push", str(file), "--auto-approve") == 0
+    capsys.readouterr()
+    assert cli(root, environ, "state", "pull") == 0
+    pulled = decode_snapshot(capsys.readouterr().out.encode(), "pulled")
+    adopt(root, recorded, ())
+    forged = {record.address: record for record in recorded.everything()}
+    file.write_bytes(b"".join(encode_snapshot(replace(pulled, accounts=forged))))
+    assert "No changes." in plans("--state", str(file))
+    assert "Plan: 1 to create" in plans()
+    assert pulled.who.chain
 
 
 def test_where_nothing_can_be_kept_nothing_is(scene, capsys):

@@ -47,7 +47,8 @@ def make(
     )
     if not question.targets:
         planned = plan(desired.batches(), recorded, question)
-        if alike(planned) and not session.warnings:
+        # What a snapshot holds is its file's word; the state of this chain may be another.
+        if alike(planned) and not session.warnings and not isinstance(recorded, Snapshot):
             desired.keep_alike(chain, planned.as_of)
         return planned
     written: list[Address] = []
