@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,16 +14,17 @@ import psycopg
 
 from reconciler import __version__
 from reconciler.accounts import Address
-from reconciler.changes import Plan
+from reconciler.changes import Plan, to_json
 from reconciler.cluster.chunks import Chunk, cut
+from reconciler.errors import ReconcilerError
 from reconciler.planfile import decode, encode
 from reconciler.state import Identity, Run
-from reconciler.stores.cipher import Cipher, Kind
+from reconciler.stores.cipher import Cipher, Forged, Kind
 from reconciler.stores.held import birth, gone
 from reconciler.stores.keys import Keys
 from reconciler.stores.postgres import SCHEMA
 from reconciler.stores.postgres_place import PostgresPlace
-from reconciler.stores.rows import Row, opened, sealed
+from reconciler.stores.rows import Broken, Row, opened, sealed
 from reconciler.values import canonical, to_text
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ CREATE TABLE IF NOT EXISTS reconciler_paces (
   PRIMARY KEY (workspace, app)
 );
 """
+
+_WITHDRAW: Final = (
+    b"UPDATE reconciler_chunks SET body = NULL, seal = NULL, done_at = now(),"
+    b" result = json_build_object('applied', json_build_object(), 'failed', 0, 'in_doubt', 0,"
+    b" 'skipped', actions)::text WHERE workspace = %s AND done_at IS NULL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +188,13 @@ class Tables:
         """Write a plan's chunks; return workflow and app of each, and how many were not queued yet.
 
         It is the caller's transaction. One that was done is queued anew: its plan was made again.
+        So is one that waits and was made of another state, or of accounts that changed since.
         """
         found, fresh = [], 0
         for app, number, piece in cut(plan):
             id = f"{self.workspace}/{plan.fingerprint}/{app}/{number:05}"
+            if not self._waits(connection, id, piece, cipher):
+                connection.execute(_WITHDRAW + b" AND id = %s", (self.workspace, id))
             told = {"run": run.to_json(), "plan": encode(piece, __version__).decode()}
             _, body, seal = sealed(_SEALED, (id, canonical(told)), cipher)
             fresh += connection.execute(
@@ -218,6 +228,35 @@ class Tables:
             (_KEPT,),
         )
         return found, fresh
+
+    def _waits(self, connection: Connection, id: str, piece: Plan, cipher: Cipher) -> bool:
+        """Tell whether a chunk that waits is just this one."""
+        row = connection.execute(
+            b"SELECT body, seal FROM reconciler_chunks WHERE id = %s AND done_at IS NULL", (id,)
+        ).fetchone()
+        if row is None:
+            return False
+        try:
+            _, told = opened(_SEALED, (id, *map(bytes, row)), cipher)
+            plan = decode(json.loads(told)["plan"].encode(), id)
+        except (Broken, Forged, ReconcilerError):
+            return False
+        same = [canonical([to_json(one) for one in its.actions]) for its in (plan, piece)]
+        return plan.lineage == piece.lineage and same[0] == same[1]
+
+    def withdraw(self, apps: Sequence[str] | None, plan: str) -> tuple[int, int]:
+        """Let nobody carry out the chunks of these apps, or of all, but for those of one plan.
+
+        Return how many they are and of how many actions. Hold the lock of the apps: who waits for
+        it finds its chunk done, and what a worker that died left in doubt is settled already.
+        """
+        with self.connected() as connection:
+            rows = connection.execute(
+                _WITHDRAW + b" AND plan <> %s AND (%s::text[] IS NULL OR app = ANY(%s::text[]))"
+                b" RETURNING actions",
+                (self.workspace, plan, *[apps and [*apps]] * 2),
+            ).fetchall()
+        return len(rows), sum(int(row[0]) for row in rows)
 
     def app(self, workflow: str) -> str:
         """Return the app of a chunk that is still to be done, empty where there is none."""
