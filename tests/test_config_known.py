@@ -390,7 +390,7 @@ def test_no_cache_reads_and_keeps_nothing(scene, capsys):
 
 
 def test_a_snapshot_teaches_nothing(scene, tmp_path, capsys):
-    """A snapshot with the chain of a state and other accounts: plans of the state do not heed it."""
+    """A snapshot with the chain of a state and other accounts: no plan of the state heeds it."""
     root, recorded, environ, _ = scene
     file = tmp_path / "state.json"
 
