@@ -114,7 +114,10 @@ def test_parts_are_read_as_the_whole(tmp_path_factory, made, workspace, moment):
 
 
 def test_a_reader_that_ends_is_an_error(tmp_path):
-    """Killed before, in the middle of or out of memory at any part: never a shorter set."""
+    """Killed before, in the middle of or out of memory at any part: never a shorter set.
+
+    Where its end would not be seen there is none: started with SIGCHLD ignored, or embedded.
+    """
     made = {
         "accounts/a.yaml": "accounts:\n"
         + "".join(f"  a{n}: {{provider: cn}}\n" for n in range(60)),
