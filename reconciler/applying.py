@@ -176,6 +176,7 @@ class _Run:
             self.skipped,
             in_doubt=len(doubts(self.recorded, self.writer.scope)),
             interrupted=self.effects.stop.is_set(),
+            blocked=next((lane.broken for lane in self.lanes if lane.broken), ""),
         )
 
     def _feed(self, lane: Lane) -> Iterator[Event]:
@@ -393,9 +394,11 @@ _STATUS = {
 def _settlement(step: Step, carried: Carried) -> Settlement:
     outcome, action = carried.outcome, step.action
     forget = action.address if isinstance(action, Forget) and carried.confirmed else None
+    # Whoever has the right credentials can do it still: the vendor has not looked at the action.
+    unheard = outcome.why is Why.AUTH and outcome.result is Result.REJECTED
     return Settlement(
         step.intent,
-        _STATUS[outcome.result],
+        Status.NOT_SENT if unheard else _STATUS[outcome.result],
         outcome.code,
         outcome.message[:MESSAGE],
         None if forget else carried.record,

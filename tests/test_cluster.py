@@ -368,6 +368,35 @@ def test_a_worker_without_the_credentials_leaves_the_chunk_to_others(world):
     assert drain(world).code == 0
 
 
+def test_a_worker_that_no_call_gets_through_from_leaves_the_chunk_to_others(world):
+    """A wrong secret, or a vendor that is out of its reach: the queue is not used up by skipping."""
+    assert world.run("apply", "--auto-approve").code == 0
+    # An update is sent without a look at the account before.
+    world.declare("u0: {profile: {name: New}}", *FOUR[1:], "u4: {}")
+    enqueue(world)
+    good = world.environ["APP_SECRET"], world.endpoint
+    plain = (world.root / "reconciler.yaml").read_text()
+    world.environ["APP_SECRET"] = "not-the-secret"
+    refused = drain(world)
+    world.environ["APP_SECRET"] = good[0]
+    world.write("reconciler.yaml", plain.replace(world.apps["a"], "http://127.0.0.1:9"))
+    unreached = drain(world)
+    world.write("reconciler.yaml", plain)
+
+    for ended, why in ((refused, "refuses the credentials"), (unreached, "cannot be reached")):
+        assert (
+            ended.code,
+            f"no call to a gets through from here: the vendor {why}" in ended.err,
+        ) == (
+            1,
+            True,
+        ), ended.err
+    assert waiting(world) == 1
+    last = drain(world)
+    assert (last.code, "1 created, 1 updated" in last.last) == (0, True)
+    assert world.run("plan", "--detailed-exitcode").code == 0
+
+
 def test_another_state_and_another_workspace_take_nothing(world, database):
     """A chunk of a state that is no more is not carried out; workspaces share a schema."""
     enqueue(world)

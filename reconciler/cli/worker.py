@@ -14,7 +14,7 @@ from reconciler.cli.enqueue import queue_of, require
 from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
-from reconciler.errors import Stale
+from reconciler.errors import Stale, VendorError
 from reconciler.events import Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
@@ -86,6 +86,12 @@ class _Carrying:
             # As new for every chunk: what the workspace says and what is recorded may have changed.
             with opened(self.arguments, self.console) as session:
                 summary = self._locked(session, claim.id, app)
+        if summary.blocked:
+            raise VendorError.of(
+                "blocked",
+                f"no call to {app} gets through from here: {summary.blocked}",
+                hint="mend that and start this worker again; the chunk is left to the others",
+            )
         if not summary.interrupted:
             claim.done()
         return summary
@@ -107,7 +113,7 @@ class _Carrying:
                 context={**chunk.run.context, "worker": socket.gethostname()},
             )
             summary = self._begun(session, writer, chunk, run)
-            if not summary.interrupted:
+            if not (summary.interrupted or summary.blocked):
                 self.tables.finish(workflow, _counts(summary))
             about = f"{app}, chunk {chunk.number}: "
             self.reporter.end(summary, about=about, more={"app": app, "chunk": chunk.number})
