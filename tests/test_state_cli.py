@@ -356,7 +356,7 @@ class TestSnapshots:
 def test_what_another_run_recorded_meanwhile_is_not_written_over(
     world: World, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """While a person is asked, or a lock waited for, an apply may end: the state is another then."""
+    """While a person is asked, or a lock waited for, an apply may end: the state is another."""
     pulled = world.write("pulled.json", world.run("state", "pull").out)
     words = words.replace("pulled.json", str(pulled))
 
