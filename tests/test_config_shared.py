@@ -144,6 +144,24 @@ def test_a_reader_that_ends_is_an_error(tmp_path):
     assert len(told) > 20
 
 
+@pytest.mark.parametrize("changed", [0, 5])
+def test_a_file_that_changes_between_two_readings_is_not_mixed(tmp_path, monkeypatch, changed):
+    """Half written it is read once more; whether what was read before is still so is looked at."""
+    line = '{{"id": "u{}", "provider": "cn", "profile": {{"name": "A"}}}}\n'.format
+    text = "".join(map(line, range(30)))
+    write(tmp_path, {"accounts/a.jsonl": text[:-9]}, WORKSPACE)
+    assert in_parts(tmp_path).failure
+    rest = stream.Desired._rest
+
+    def written(self, found, *more):
+        (tmp_path / "accounts/a.jsonl").write_text(text.replace("A", "B", changed))
+        return rest(self, found, *more)
+
+    monkeypatch.setattr(stream.Desired, "_rest", written)
+    failure = in_parts(tmp_path).failure
+    assert ("was changed while it was read" in str(failure)) == bool(changed), failure
+
+
 @pytest.fixture
 def large(tmp_path):
     """A workspace that several processes read; all of its accounts are recorded."""
