@@ -394,11 +394,9 @@ _STATUS = {
 def _settlement(step: Step, carried: Carried) -> Settlement:
     outcome, action = carried.outcome, step.action
     forget = action.address if isinstance(action, Forget) and carried.confirmed else None
-    # Whoever has the right credentials can do it still: the vendor has not looked at the action.
-    unheard = outcome.why is Why.AUTH and outcome.result is Result.REJECTED
     return Settlement(
         step.intent,
-        Status.NOT_SENT if unheard else _STATUS[outcome.result],
+        _STATUS[outcome.result],
         outcome.code,
         outcome.message[:MESSAGE],
         None if forget else carried.record,

@@ -392,6 +392,26 @@ def test_a_worker_that_no_call_gets_through_from_leaves_the_chunk_to_others(worl
     assert world.run("plan", "--detailed-exitcode").code == 0
 
 
+def test_what_somebody_wrote_into_the_queue_is_found(world):
+    """A chunk that is empty, of another app or plan is damage, and a new apply replaces it."""
+    assert enqueue(world).code == 0
+    for change in ("body = NULL", "app = 'b'", "number = 7", "plan = 'sha256:00'"):
+        with psycopg.connect(world.url, autocommit=True) as connection:
+            connection.execute(f"UPDATE reconciler_queue.reconciler_chunks SET {change}")
+        ended = drain(world)
+        assert (ended.code, "is damaged: the chunk many/sha256:" in ended.err) == (1, True), change
+        assert world.told("a") == []
+        assert enqueue(world).last.startswith("Enqueued 1 app"), change
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO reconciler_queue.reconciler_paces VALUES ('many', 'a', '{\"x\": [1]}')"
+        )
+    assert drain(world).code == 0
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("UPDATE reconciler_queue.reconciler_chunks SET result = '[]'")
+    assert "how a chunk ended is not told as it was written" in world.run("worker", "--status").err
+
+
 def test_another_state_and_another_workspace_take_nothing(world, database):
     """A chunk of a state that is no more is not carried out; workspaces share a schema."""
     enqueue(world)

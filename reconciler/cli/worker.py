@@ -15,7 +15,7 @@ from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
 from reconciler.errors import Stale, VendorError
-from reconciler.events import Noted, Summary, Waiting
+from reconciler.events import Completed, Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
 from reconciler.session import Session, monotonic, new_id, now
@@ -78,6 +78,7 @@ class _Carrying:
         self.arguments, self.console = arguments, console
         self.reporter = Reporter(console, json=arguments.format == "json")
         self.stop = threading.Event()
+        self.heard = False  # whether the vendor has done anything that it was asked for
 
     def run(self, claim: Claim) -> Summary:
         """Carry it out, unless that is done already; return how it ended."""
@@ -113,7 +114,10 @@ class _Carrying:
                 context={**chunk.run.context, "worker": socket.gethostname()},
             )
             summary = self._begun(session, writer, chunk, run)
-            if not (summary.interrupted or summary.blocked):
+            if summary.blocked and not self.heard:
+                # What was refused was refused to this worker: others may ask for it.
+                self.tables.forget(workflow, this)
+            elif not (summary.blocked or summary.interrupted):
                 self.tables.finish(workflow, _counts(summary))
             about = f"{app}, chunk {chunk.number}: "
             self.reporter.end(summary, about=about, more={"app": app, "chunk": chunk.number})
@@ -159,6 +163,7 @@ class _Carrying:
                 if isinstance(event, Summary):
                     summary = event
                 else:
+                    self.heard = self.heard or isinstance(event, Completed)
                     self.reporter.tell(event)
         for transport in session.transports:
             self.tables.rest(chunk.app, transport.pacer.told())
