@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from reconciler import __version__
-from reconciler.changes import Action, Plan
+from reconciler.changes import Action, Plan, fingerprint
 from reconciler.diagnostics import Diagnostic
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError, Stale, UsageError
 from reconciler.events import Errored, Event, Noted, Skipped, Summary
 from reconciler.guard import LIMITED, Judgement
 from reconciler.planfile import decode, encode, shape
@@ -251,7 +251,7 @@ def apply(
     from reconciler.session.apply import locked
 
     session = workspace._session
-    saved = decode(planned, "the plan") if isinstance(planned, bytes) else planned.plan
+    saved = decode(planned, "the plan") if isinstance(planned, bytes) else _unedited(planned.plan)
     reports = _Reports(workspace, report)
     with (
         _stopping(session, reports.stop, stop),
@@ -262,6 +262,17 @@ def apply(
     if reports.problem:
         raise reports.problem
     return summary
+
+
+def _unedited(plan: Plan) -> Plan:
+    """Return a plan that is as `plan` made it; its fingerprint is what reviews and history name."""
+    if fingerprint(plan.actions) != plan.fingerprint:
+        raise Stale.of(
+            "bad-plan",
+            "the plan is not as it was made: its fingerprint does not fit its actions",
+            hint="change the files of the workspace, and plan again",
+        )
+    return plan
 
 
 class _Reports:

@@ -176,6 +176,7 @@ class _Run:
             self.skipped,
             in_doubt=len(doubts(self.recorded, self.writer.scope)),
             interrupted=self.effects.stop.is_set(),
+            blocked=next((lane.broken for lane in self.lanes if lane.broken), ""),
         )
 
     def _feed(self, lane: Lane) -> Iterator[Event]:

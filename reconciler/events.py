@@ -94,13 +94,17 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The end of an apply: actions confirmed by kind, failed, never tried, and in doubt."""
+    """The end of an apply: actions confirmed by kind, failed, never tried, and in doubt.
+
+    `blocked` says why no call of an app gets through from here; empty where that is not so.
+    """
 
     applied: Mapping[Kind, int] = field(default_factory=dict)
     failed: int = 0
     skipped: int = 0
     in_doubt: int = 0
     interrupted: bool = False
+    blocked: str = ""
 
     @property
     def complete(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -58,6 +58,8 @@ def plan(desired: Iterable[Account | Batch], recorded: Reader, question: Questio
         index.update(kept.others if kept else recorded.index())
         known = kept.accounts if kept else len(index)
         wanted, total, passed = _sift(desired, index, doubtful, question, same=kept is not None)
+        if kept:
+            wanted = _unrecorded(wanted, recorded, to_text(question.as_of))
         wanted = _whole(wanted, question)
     unchanged = known - len(index) - passed - sum(1 for _, old in wanted if old)
     builder = Decisions(question, doubtful)
@@ -290,6 +292,23 @@ def _sift(
             else:
                 passed += have is not _FRESH
     return look, total, passed
+
+
+def _unrecorded(
+    look: Sequence[tuple[Account, bool]], recorded: Reader, moment: str
+) -> list[tuple[Account, bool]]:
+    """Ask for those by name that no file was known to hold, and say of each if it is recorded.
+
+    A file that is as it was may have been read all the same: a small one is not kept, and what was
+    kept may be gone or spoilt. Its accounts are no new ones.
+    """
+    new = [account.address for account, old in look if not old]
+    have = {record.address: record.index_digest for record in recorded.records(new)}
+    return [
+        (account, old or account.address in have)
+        for account, old in look
+        if old or have.get(account.address) != account.digest or _over(account, moment)
+    ]
 
 
 def _kept(question: Question, doubtful: Collection[Address]) -> Alike | None:

@@ -203,7 +203,7 @@ class Process(Session):
             batches=lambda: iter(self.world.desired),
             again=tuple,
             alike=lambda chain: None,
-            keep_alike=lambda chain: None,
+            keep_alike=lambda chain, moment: None,
         )
 
     def targets(self, texts):

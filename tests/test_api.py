@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 
 import reconciler
 from reconciler import errors, events, load
+from reconciler.changes import Block, Change, Reason
 from reconciler.redaction import HIDDEN
 from reconciler.session import Session
 from tests.world import World
@@ -129,6 +131,22 @@ def test_a_plan_is_kept_as_bytes_and_either_side_applies_it(world: World) -> Non
             reconciler.apply(workspace, mine.replace(b"bot1", b"bot9"))
     file.write_bytes(mine)
     assert "2 created" in world.run("apply", str(file)).last
+
+
+def test_a_plan_that_a_program_edited_is_refused(world: World) -> None:
+    """Actions that were left out, added or changed are none that somebody has reviewed."""
+    with load(world.root, world.environ) as workspace:
+        planned = reconciler.plan(workspace)
+        plan, (first, *rest) = planned.plan, planned.actions
+        other = first._replace(document=first.document.replace(b"Bot 0", b"Bot 9"))
+        block = Block(first.address, Reason.BAN_DECLARED, 0, (Change("banned", False, True),))
+        for actions in (rest, (other, *rest), (first, block, *rest)):
+            edited = replace(planned, plan=replace(plan, actions=tuple(actions)))
+            with pytest.raises(errors.Stale, match="not as it was made"):
+                reconciler.apply(workspace, edited)
+            with pytest.raises(errors.Stale):
+                reconciler.apply(workspace, edited.to_bytes())
+    assert not sent(world)
 
 
 def test_vendors_are_read_where_that_is_asked_for(world: World) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import pickle
+import shutil
 import signal
 import socket
 import sys
@@ -114,7 +115,8 @@ def test_what_changed_meanwhile_is_left_alone_and_named(world):
     """Done by somebody else is done; changed by somebody fails by name; the others are done."""
     assert enqueue(world).code == 0
     world.declare(FOUR[0], "u1: {profile: {name: Other}}")
-    assert world.run("apply", "--auto-approve").code == 0
+    targets = ("--target", "a/u0", "--target", "a/u1")
+    assert world.run("apply", "--auto-approve", *targets).code == 0
     control(world.apps["a"], "requests", method="DELETE")
 
     ended = drain(world)
@@ -126,6 +128,53 @@ def test_what_changed_meanwhile_is_left_alone_and_named(world):
     assert "create of a/u1 failed [stale]: another run changed it" in ended.err
     assert world.told("a") == [("create", "u2"), ("create", "u3")]
     assert drain(world).code == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--enqueue",), ("--target", "a")])
+def test_what_the_files_want_no_more_is_not_carried_out(world, words):
+    """A block that waits and was taken out of the files: the next apply of them withdraws it."""
+    assert world.run("apply", "--auto-approve").code == 0
+    world.declare(*FOUR[1:], "u0: {profile: {name: N0}, banned: {reason: spam}}")
+    assert enqueue(world).code == 0
+    world.declare(*FOUR)
+    control(world.apps["a"], "requests", method="DELETE")
+
+    other = world.run("apply", "--auto-approve", "--target", "a/u1")
+    assert ("workers" in other.err, waiting(world)) == (False, 1)
+    ended = world.run("apply", "--auto-approve", *words)
+    drained = drain(world)
+
+    assert (ended.code, ended.last) == (0, "No changes. 4 accounts as recorded.")
+    assert "1 chunk of earlier plans, 1 action, will not be carried out by workers" in ended.err
+    assert (drained.code, drained.out) == (0, "")
+    assert world.told("a") == []
+    assert "1 of 1 chunk done, Apply incomplete" in world.run("worker", "--status").out
+
+
+def test_a_plan_made_again_replaces_one_that_can_no_longer_be_carried_out(world):
+    """Of the same fingerprint, but of other versions, a lost state or another key: it is new."""
+    world.environ |= {"ONE": KEYS[0]}
+    world.state = ", encryption: {key: env:ONE}"
+    world.workspace()
+    assert enqueue(world).code == 0
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA reconciler CASCADE")
+    shutil.rmtree(world.root / ".reconciler")
+    again = [enqueue(world) for _ in range(2)]
+    assert [one.last.partition(";")[0] for one in again] == [
+        "Enqueued 1 app, 1 chunk, 4 actions",
+        "Enqueued nothing new: of this plan 1 chunk wait already",
+    ]
+    assert drain(world).code == 0
+    world.declare(*FOUR[1:], "u0: {profile: {name: New}}")
+    assert enqueue(world).code == 0
+    for name in ("Other", "N0"):
+        world.declare(*FOUR[1:], f"u0: {{profile: {{name: {name}}}}}")
+        assert world.run("apply", "--auto-approve", "--target", "a/u0").code == 0
+    world.declare(*FOUR[1:], "u0: {profile: {name: New}}")
+    assert "1 action;" in enqueue(world).last
+    assert (drain(world).code, waiting(world)) == (0, 0)
+    assert world.run("plan", "--detailed-exitcode").code == 0
 
 
 def test_one_that_fails_fails_alone_and_a_plan_made_again_is_queued_again(world):
@@ -319,6 +368,50 @@ def test_a_worker_without_the_credentials_leaves_the_chunk_to_others(world):
     assert drain(world).code == 0
 
 
+def test_a_worker_that_no_call_gets_through_from_leaves_the_chunk_to_others(world):
+    """A wrong secret, or a vendor out of its reach: what is on the queue is not skipped."""
+    assert world.run("apply", "--auto-approve").code == 0
+    # An update is sent without a look at the account before.
+    world.declare("u0: {profile: {name: New}}", *FOUR[1:], "u4: {}")
+    enqueue(world)
+    good = world.environ["APP_SECRET"], world.endpoint
+    plain = (world.root / "reconciler.yaml").read_text()
+    world.environ["APP_SECRET"] = "not-the-secret"
+    refused = drain(world)
+    world.environ["APP_SECRET"] = good[0]
+    world.write("reconciler.yaml", plain.replace(world.apps["a"], "http://127.0.0.1:9"))
+    unreached = drain(world)
+    world.write("reconciler.yaml", plain)
+
+    for ended, why in ((refused, "refuses the credentials"), (unreached, "cannot be reached")):
+        said = f"no call to a gets through from here: the vendor {why}"
+        assert (ended.code, said in ended.err) == (1, True), ended.err
+    assert waiting(world) == 1
+    last = drain(world)
+    assert (last.code, "1 created, 1 updated" in last.last) == (0, True)
+    assert world.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_what_somebody_wrote_into_the_queue_is_found(world):
+    """A chunk that is empty, of another app or plan is damage, and a new apply replaces it."""
+    assert enqueue(world).code == 0
+    for change in ("body = NULL", "app = 'b'", "number = 7", "plan = 'sha256:00'"):
+        with psycopg.connect(world.url, autocommit=True) as connection:
+            connection.execute(f"UPDATE reconciler_queue.reconciler_chunks SET {change}")
+        ended = drain(world)
+        assert (ended.code, "is damaged: the chunk many/sha256:" in ended.err) == (1, True), change
+        assert world.told("a") == []
+        assert enqueue(world).last.startswith("Enqueued 1 app"), change
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO reconciler_queue.reconciler_paces VALUES ('many', 'a', '{\"x\": [1]}')"
+        )
+    assert drain(world).code == 0
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("UPDATE reconciler_queue.reconciler_chunks SET result = '[]'")
+    assert "how a chunk ended is not told as it was written" in world.run("worker", "--status").err
+
+
 def test_another_state_and_another_workspace_take_nothing(world, database):
     """A chunk of a state that is no more is not carried out; workspaces share a schema."""
     enqueue(world)
@@ -332,7 +425,7 @@ def test_another_state_and_another_workspace_take_nothing(world, database):
     for mark in (world.root / ".reconciler").glob("postgres-*"):
         mark.unlink()
     world.declare("y: {}")
-    assert world.run("apply", "--auto-approve").code == 0
+    assert world.run("apply", "--auto-approve", "--target", "a/y").code == 0
 
     ended = drain(world)
 

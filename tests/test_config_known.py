@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,10 @@ from reconciler.config import desired, known, load, stream
 from reconciler.errors import ReconcilerError
 from reconciler.planfile import encode
 from reconciler.planning import alike, plan
+from reconciler.snapshot import decode as decode_snapshot
+from reconciler.snapshot import encode as encode_snapshot
 from reconciler.state import Intent, Record
+from reconciler.values import to_moment
 
 WORKSPACE = BOTH.replace("**/*.yaml", "**/*")
 MANY = "accounts:\n" + "".join(
@@ -57,7 +61,7 @@ def told(root: Path, recorded, moment, environ=None):
         )
         made = plan(accounts.batches(), recorded, asked)
         if alike(made) and not warnings:
-            accounts.keep_alike(chain)
+            accounts.keep_alike(chain, made.as_of)
     except ReconcilerError as failed:
         return b"", [*failed.diagnostics], warnings
     return encode(made, "1.0"), [*made.diagnostics], warnings
@@ -261,6 +265,52 @@ def test_a_file_that_changes_after_it_was_told_to_be_the_same(scene, looks, monk
     assert [one.id for one in findings] == ["changed"]
 
 
+@pytest.mark.parametrize("how", ["small", "gone", "spoilt"])
+def test_an_unchanged_file_that_is_read_all_the_same_brings_nothing_new(
+    scene, looks, how, monkeypatch
+):
+    """Too small to be kept, or its entry gone or spoilt meanwhile: its accounts are recorded ones.
+
+    As new ones they would be created, and blocked, again.
+    """
+    root, recorded, environ, _ = scene
+    more = root / "accounts/b.yaml"
+    more.write_text("accounts: {w1: {provider: cn, banned: true}, w2: {provider: cn}}\n")
+    if how == "small":
+        monkeypatch.setattr(known, "LEAST", 200)
+    adopt(root, recorded, ())
+    assert looks()
+    (root / "accounts/a.yaml").write_text(MANY.replace("Somebody", "Another", 1))
+    for entry in entries(Path(environ["XDG_CACHE_HOME"])):
+        if b"cn/w" in entry.read_bytes() and how == "spoilt":
+            entry.write_bytes(entry.read_bytes()[:-1])
+        elif b"cn/w" in entry.read_bytes():
+            monkeypatch.setattr(known.Known, "get", _without(known.Known.get, more.name))
+    assert not looks()
+
+
+def _without(get, name):
+    """Return what gets entries of files, but for that one, which somebody has just removed."""
+    return lambda self, found, key: None if found.file.endswith(name) else get(self, found, key)
+
+
+def test_a_ban_that_had_ended_stands_at_a_moment_before(scene):
+    """With `--as-of`, or on a clock that was set back, a ban is planned for a time before its end.
+
+    That the files were alike was found when it had ended.
+    """
+    root, recorded, environ, _ = scene
+    text = MANY.replace("u5: {", "u5: {banned: {until: 2026-01-20T00:00:00Z}, ")
+    (root / "accounts/a.yaml").write_text(text)
+    adopt(root, recorded, ())
+    (lifted,) = recorded.records([Address("cn/u5")])
+    recorded.save([replace(lifted, banned=False)], (), "import")
+    late, early = to_moment("2026-01-21T00:00:00Z"), to_moment("2026-01-19T00:00:00Z")
+    assert b'"block":0' in told(root, recorded, late, environ)[0]
+    assert told(root, recorded, early, environ) == told(root, recorded, early)
+    assert b'"block":1' in told(root, recorded, early, environ)[0]
+
+
 def test_nothing_personal_is_kept(scene):
     """An entry is private and holds addresses, lines and digests, but no value of a field."""
     root, _, environ, entry = scene
@@ -387,6 +437,28 @@ def test_no_cache_reads_and_keeps_nothing(scene, capsys):
     assert cli(root, environ, "plan") == 0
     assert entries(entry.parent)
     assert "Plan: 99 to create" in capsys.readouterr().out
+
+
+def test_a_snapshot_teaches_nothing(scene, tmp_path, capsys):
+    """A snapshot with the chain of a state and other accounts: no plan of the state heeds it."""
+    root, recorded, environ, _ = scene
+    file = tmp_path / "state.json"
+
+    def plans(*more: str) -> str:
+        assert cli(root, environ, "plan", *more) == 0
+        return capsys.readouterr().out
+
+    file.write_bytes(b"".join(encode_snapshot(recorded)))
+    assert cli(root, environ, "state", "push", str(file), "--auto-approve") == 0
+    capsys.readouterr()
+    assert cli(root, environ, "state", "pull") == 0
+    pulled = decode_snapshot(capsys.readouterr().out.encode(), "pulled")
+    adopt(root, recorded, ())
+    forged = {record.address: record for record in recorded.everything()}
+    file.write_bytes(b"".join(encode_snapshot(replace(pulled, accounts=forged))))
+    assert "No changes." in plans("--state", str(file))
+    assert "Plan: 1 to create" in plans()
+    assert pulled.who.chain
 
 
 def test_where_nothing_can_be_kept_nothing_is(scene, capsys):

@@ -114,7 +114,10 @@ def test_parts_are_read_as_the_whole(tmp_path_factory, made, workspace, moment):
 
 
 def test_a_reader_that_ends_is_an_error(tmp_path):
-    """Killed before, in the middle of or out of memory at any part: never a shorter set."""
+    """Killed before, in the middle of or out of memory at any part: never a shorter set.
+
+    Where its end would not be seen there is none: started with SIGCHLD ignored, or embedded.
+    """
     made = {
         "accounts/a.yaml": "accounts:\n"
         + "".join(f"  a{n}: {{provider: cn}}\n" for n in range(60)),
@@ -139,6 +142,24 @@ def test_a_reader_that_ends_is_an_error(tmp_path):
             assert failure.startswith("reader-ended: "), (fault, at, failure)
             assert ("SIGKILL" in failure) == (fault in ("killed", "half")), (fault, failure)
     assert len(told) > 20
+
+
+@pytest.mark.parametrize("changed", [0, 5])
+def test_a_file_that_changes_between_two_readings_is_not_mixed(tmp_path, monkeypatch, changed):
+    """Half written it is read once more; whether what was read before is still so is looked at."""
+    line = '{{"id": "u{}", "provider": "cn", "profile": {{"name": "A"}}}}\n'.format
+    text = "".join(map(line, range(30)))
+    write(tmp_path, {"accounts/a.jsonl": text[:-9]}, WORKSPACE)
+    assert in_parts(tmp_path).failure
+    rest = stream.Desired._rest
+
+    def written(self, found, *more):
+        (tmp_path / "accounts/a.jsonl").write_text(text.replace("A", "B", changed))
+        return rest(self, found, *more)
+
+    monkeypatch.setattr(stream.Desired, "_rest", written)
+    failure = in_parts(tmp_path).failure
+    assert ("was changed while it was read" in str(failure)) == bool(changed), failure
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.console import Console
 from reconciler.stores import backups
 from reconciler.stores.sqlite import SqliteStore
 from tests.state_server import PASSWORD, USER, Fault, serving
@@ -347,6 +348,28 @@ class TestSnapshots:
         assert world.run("state", "list").out == "cn-prod/bob\n"
         own = world.write("own.json", world.run("state", "pull").out)
         assert world.run("state", "push", str(own), "--auto-approve").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["push pulled.json", "restore pulled.json", "mv cn-prod/alice cn-prod/carol"]
+)
+def test_what_another_run_recorded_meanwhile_is_not_written_over(
+    world: World, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """While a person is asked, or a lock waited for, an apply may end: the state is another."""
+    pulled = world.write("pulled.json", world.run("state", "pull").out)
+    words = words.replace("pulled.json", str(pulled))
+
+    def ask(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        world.accounts("alice: {profile: {name: New}}\ncarol: {profile: {name: Carol}}")
+        assert world.run("apply", "--auto-approve").code == 0
+
+    monkeypatch.setattr(Console, "ask", ask)
+    ended = world.run("state", *words.split(), "--auto-approve")
+
+    assert (ended.code, "changed meanwhile (serial 2, now " in ended.err) == (1, True), ended.err
+    assert (named(world), world.run("plan", "--detailed-exitcode").code) == ("New", 0)
 
 
 def test_the_printed_command_saves_what_could_not_be_saved(tmp_path: Path, endpoint: str) -> None:

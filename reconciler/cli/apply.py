@@ -16,7 +16,7 @@ from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
 from reconciler.cli.show import load
-from reconciler.diagnostics import Diagnostic
+from reconciler.diagnostics import Diagnostic, info
 from reconciler.errors import UsageError
 from reconciler.events import Noted
 from reconciler.exits import Exit
@@ -25,6 +25,7 @@ from reconciler.session import Session
 from reconciler.session.apply import Applying, locked
 from reconciler.session.plan import make, refused
 from reconciler.session.runner import refuse_unmerged
+from reconciler.views.words import number
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -106,6 +107,8 @@ class _Told:
         ):
             self.console.print("Nothing was done.")
             return Exit.ERROR
+        if not self.saved:
+            self._withdraw(planned)
         return self._carry_out(planned)
 
     def _make(self) -> Plan:
@@ -131,6 +134,18 @@ class _Told:
             show_plan(planned, judged, "text", self.console)
         # What refuses a plan is said by the error that ends the command.
         self.console.findings(self.session.warnings if refused(planned, judged) else findings)
+
+    def _withdraw(self, planned: Plan) -> None:
+        """Keep workers from what earlier files asked for: these ask for it again, or do not."""
+        kept = planned.fingerprint if self.arguments.enqueue else ""
+        chunks, actions = enqueue.withdraw(self.session, planned.targets, kept)
+        if chunks:
+            told = info(
+                "withdrawn",
+                f"{number(chunks, 'chunk')} of earlier plans, {number(actions, 'action')}, will not"
+                " be carried out by workers: this plan is newer",
+            )
+            self.reporter.tell(Noted(told))
 
     def _carry_out(self, planned: Plan) -> int:
         if planned.actions and self.arguments.enqueue:

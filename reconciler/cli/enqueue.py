@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.accounts import Address, split
+from reconciler.accounts import Address, apps_of, split
 from reconciler.changes import Plan
 from reconciler.errors import StateError, UsageError
 from reconciler.session import Session
@@ -76,6 +78,19 @@ def line(told: dict[str, Any]) -> str:
         f"Enqueued {number(len(told['apps']), 'app')}, {chunks}, "
         f"{number(told['actions'], 'action')}; run: reconciler worker"
     )
+
+
+def withdraw(session: Session, targets: Collection[str], plan: str = "") -> tuple[int, int]:
+    """Take off the queue what an apply of the files as they are now makes anew or wants no more.
+
+    Return how many chunks, and of how many actions; those of `plan`, a fingerprint, stay. Who names
+    accounts says nothing of the others, and leaves the queue as it is.
+    """
+    names = session.workspace.apps
+    if session.workspace.state.backend != "postgres" or any(one not in names for one in targets):
+        return 0, 0
+    with closing(queue_of(session)) as tables:
+        return tables.withdraw(apps_of(targets) or None, plan) if tables.made else (0, 0)
 
 
 def refuse_queued(session: Session, where: Address | None = None) -> None:

@@ -18,6 +18,7 @@ from reconciler.views.words import number
 
 if TYPE_CHECKING:
     from reconciler.snapshot import Snapshot
+    from reconciler.state import Identity
     from reconciler.stores.keys import Keys
 
 
@@ -61,6 +62,21 @@ def backup(session: Session, _arguments: Namespace, console: Console) -> int:
     write_private(path, text(session.store, session.keys))
     console.print(f"Wrote {path}")
     return Exit.DONE
+
+
+def demand_unmoved(session: Session, here: Identity) -> None:
+    """Raise StateError if the state is not the one any more that the command was decided on.
+
+    Call it under the lock: somebody else may have had that before.
+    """
+    there = session.store.identity()
+    if there != here:
+        raise StateError.of(
+            "moved",
+            f"the state was changed meanwhile (serial {here.serial}, now {there.serial}), so "
+            "nothing was done",
+            hint="look what has changed (reconciler state history), and run it again",
+        )
 
 
 def push(session: Session, arguments: Namespace, console: Console) -> int:
@@ -164,6 +180,7 @@ def _replace(
         agreed=arguments.auto_approve,
     )
     with session.lock(operation, seconds(arguments.lock_timeout)) as writer:
+        demand_unmoved(session, here)
         session.keep()
         writer.begin(session.run(operation), snapshot.who.lineage)
         writer.bind(snapshot.bound)

@@ -98,6 +98,7 @@ def _rm(session: Session, arguments: Namespace, console: Console) -> int:
 
 
 def _mv(session: Session, arguments: Namespace, console: Console) -> int:
+    here = session.store.identity()
     moves = _moves(session, arguments.old, arguments.new)
     if not moves:
         raise StateError.of("not-recorded", f"nothing is recorded under {arguments.old}")
@@ -112,6 +113,7 @@ def _mv(session: Session, arguments: Namespace, console: Console) -> int:
         f"Move {number(len(moves), 'record')} to {arguments.new}?", agreed=arguments.auto_approve
     )
     with session.lock("state mv", seconds(arguments.lock_timeout)) as writer:
+        snapshots.demand_unmoved(session, here)
         writer.begin(session.run("state mv"))
         records = [
             replace(record, address=moves[record.address])

@@ -14,8 +14,8 @@ from reconciler.cli.enqueue import queue_of, require
 from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
-from reconciler.errors import Stale
-from reconciler.events import Noted, Summary, Waiting
+from reconciler.errors import Stale, VendorError
+from reconciler.events import Completed, Noted, Summary, Waiting
 from reconciler.exits import Exit
 from reconciler.lanes import Effects
 from reconciler.session import Session, monotonic, new_id, now
@@ -78,6 +78,7 @@ class _Carrying:
         self.arguments, self.console = arguments, console
         self.reporter = Reporter(console, json=arguments.format == "json")
         self.stop = threading.Event()
+        self.heard = False  # whether the vendor has done anything that it was asked for
 
     def run(self, claim: Claim) -> Summary:
         """Carry it out, unless that is done already; return how it ended."""
@@ -86,6 +87,12 @@ class _Carrying:
             # As new for every chunk: what the workspace says and what is recorded may have changed.
             with opened(self.arguments, self.console) as session:
                 summary = self._locked(session, claim.id, app)
+        if summary.blocked:
+            raise VendorError.of(
+                "blocked",
+                f"no call to {app} gets through from here: {summary.blocked}",
+                hint="mend that and start this worker again; the chunk is left to the others",
+            )
         if not summary.interrupted:
             claim.done()
         return summary
@@ -107,7 +114,10 @@ class _Carrying:
                 context={**chunk.run.context, "worker": socket.gethostname()},
             )
             summary = self._begun(session, writer, chunk, run)
-            if not summary.interrupted:
+            if summary.blocked and not self.heard:
+                # What was refused was refused to this worker: others may ask for it.
+                self.tables.forget(workflow, this)
+            elif not (summary.blocked or summary.interrupted):
                 self.tables.finish(workflow, _counts(summary))
             about = f"{app}, chunk {chunk.number}: "
             self.reporter.end(summary, about=about, more={"app": app, "chunk": chunk.number})
@@ -153,6 +163,7 @@ class _Carrying:
                 if isinstance(event, Summary):
                     summary = event
                 else:
+                    self.heard = self.heard or isinstance(event, Completed)
                     self.reporter.tell(event)
         for transport in session.transports:
             self.tables.rest(chunk.app, transport.pacer.told())

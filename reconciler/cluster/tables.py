@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from reconciler import __version__
-from reconciler.accounts import Address
-from reconciler.changes import Plan
+from reconciler.accounts import Address, split
+from reconciler.changes import Plan, to_json
 from reconciler.cluster.chunks import Chunk, cut
+from reconciler.errors import ReconcilerError
 from reconciler.planfile import decode, encode
 from reconciler.state import Identity, Run
-from reconciler.stores.cipher import Cipher, Kind
+from reconciler.stores.cipher import Cipher, Forged, Kind
 from reconciler.stores.held import birth, gone
 from reconciler.stores.keys import Keys
 from reconciler.stores.postgres import SCHEMA
 from reconciler.stores.postgres_place import PostgresPlace
-from reconciler.stores.rows import Row, opened, sealed
+from reconciler.stores.rows import Broken, Row, opened, sealed
 from reconciler.values import canonical, to_text
 
 if TYPE_CHECKING:
@@ -74,6 +76,12 @@ CREATE TABLE IF NOT EXISTS reconciler_paces (
   PRIMARY KEY (workspace, app)
 );
 """
+
+_WITHDRAW: Final = (
+    b"UPDATE reconciler_chunks SET body = NULL, seal = NULL, done_at = now(),"
+    b" result = json_build_object('applied', json_build_object(), 'failed', 0, 'in_doubt', 0,"
+    b" 'skipped', actions)::text WHERE workspace = %s AND done_at IS NULL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +189,14 @@ class Tables:
         """Write a plan's chunks; return workflow and app of each, and how many were not queued yet.
 
         It is the caller's transaction. One that was done is queued anew: its plan was made again.
+        So is one that waits and was made of another state, or of accounts that changed since.
         """
         found, fresh = [], 0
         for app, number, piece in cut(plan):
-            id = f"{self.workspace}/{plan.fingerprint}/{app}/{number:05}"
+            id = self._id(plan.fingerprint, app, number)
+            place = plan.fingerprint, app, number
+            if not self._waits(connection, place, piece, cipher):
+                connection.execute(_WITHDRAW + b" AND id = %s", (self.workspace, id))
             told = {"run": run.to_json(), "plan": encode(piece, __version__).decode()}
             _, body, seal = sealed(_SEALED, (id, canonical(told)), cipher)
             fresh += connection.execute(
@@ -193,6 +205,7 @@ class Tables:
                 b" VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (id) DO UPDATE SET"
                 b" round = reconciler_chunks.round + 1,"
                 b" workflow = reconciler_chunks.id || '/' || (reconciler_chunks.round + 1),"
+                b" plan = excluded.plan, app = excluded.app, number = excluded.number,"
                 b" actions = excluded.actions, key = excluded.key, body = excluded.body,"
                 b" seal = excluded.seal, queued_at = now(), runs = '{}', worker = '',"
                 b" done_at = NULL, result = '' WHERE reconciler_chunks.done_at IS NOT NULL",
@@ -219,6 +232,43 @@ class Tables:
         )
         return found, fresh
 
+    def _id(self, plan: str, app: str, number: int) -> str:
+        return f"{self.workspace}/{plan}/{app}/{number:05}"
+
+    def _waits(
+        self, connection: Connection, place: tuple[str, str, int], piece: Plan, cipher: Cipher
+    ) -> bool:
+        """Tell whether a chunk that waits at this place, plan, app and number, is just this one."""
+        id = self._id(*place)
+        row = connection.execute(
+            b"SELECT body, seal FROM reconciler_chunks WHERE id = %s AND done_at IS NULL"
+            b" AND plan = %s AND app = %s AND number = %s",
+            (id, *place),
+        ).fetchone()
+        if row is None or None in row:
+            return False
+        try:
+            _, told = opened(_SEALED, (id, *map(bytes, row)), cipher)
+            plan = decode(json.loads(told)["plan"].encode(), id)
+        except (Broken, Forged, ReconcilerError):
+            return False
+        same = [canonical([to_json(one) for one in its.actions]) for its in (plan, piece)]
+        return plan.lineage == piece.lineage and same[0] == same[1]
+
+    def withdraw(self, apps: Sequence[str] | None, plan: str) -> tuple[int, int]:
+        """Let nobody carry out the chunks of these apps, or of all, but for those of one plan.
+
+        Return how many they are and of how many actions. Hold the lock of the apps: who waits for
+        it finds its chunk done, and what a worker that died left in doubt is settled already.
+        """
+        with self.connected() as connection:
+            rows = connection.execute(
+                _WITHDRAW + b" AND plan <> %s AND (%s::text[] IS NULL OR app = ANY(%s::text[]))"
+                b" RETURNING actions",
+                (self.workspace, plan, *[apps and [*apps]] * 2),
+            ).fetchall()
+        return len(rows), sum(int(row[0]) for row in rows)
+
     def app(self, workflow: str) -> str:
         """Return the app of a chunk that is still to be done, empty where there is none."""
         with self.connected() as connection:
@@ -243,12 +293,27 @@ class Tables:
 
     def _chunk(self, row: Row, keys: Keys, who: Identity) -> Chunk:
         id, body, seal, app, number, fingerprint, key, runs, queued = row
+        if body is None or seal is None:
+            raise Broken(f"the chunk {id} is empty, and it is not done")
         cipher = keys.reading(key, self.workspace, who.lineage, self.place.name)
         _, told = opened(_SEALED, (id, bytes(body), bytes(seal)), cipher)
         shape = json.loads(told)
         plan = decode(shape["plan"].encode(), f"the chunk {id}")
+        apps = {split(action.address)[0] for action in plan.actions}
+        # What is sealed names its row: what stands beside it says under which lock it is done.
+        if (id, apps) != (self._id(fingerprint, app, number), {app}):
+            raise Broken(f"the chunk {id} is not of the plan and app that its row says")
         run = Run.from_json(shape["run"])
         return Chunk(id, app, number, fingerprint, plan, run, tuple(runs), to_text(queued))
+
+    def forget(self, workflow: str, run: str) -> None:
+        """Note that a run has not carried out anything of a chunk, and says nothing about it."""
+        with self.connected() as connection:
+            connection.execute(
+                b"UPDATE reconciler_chunks SET runs = array_remove(runs, %s::text)"
+                b" WHERE workflow = %s",
+                (run, workflow),
+            )
 
     def finish(self, workflow: str, result: Mapping[str, Any]) -> None:
         """Note how a chunk ended, and keep nothing else of it."""
@@ -293,9 +358,8 @@ class Tables:
                 b" GROUP BY plan, app ORDER BY min(queued_at), plan, app",
                 (self.workspace,),
             ).fetchall()
-        for row in rows:
-            ended = (json.loads(one) for one in row[-1] if one)
-            yield Progress(*(*row[:-1], _summed(ended)))
+            told = [Progress(*(*row[:-1], _summed(filter(None, row[-1])))) for row in rows]
+        yield from told
 
     # Paces
 
@@ -318,7 +382,8 @@ class Tables:
             )
         if row is None:
             return {}, 0.0
-        return (json.loads(row[0]), row[1]) if row[0] else (None, 0.0)
+        told = _paces(row[0]) if row[0] else None
+        return (told, row[1]) if told is not None else (None, 0.0)
 
     def rest(self, app: str, told: Mapping[str, Any] | None) -> None:
         """Note what was sent to an app of late; call it when nothing more is sent."""
@@ -392,14 +457,25 @@ class Tables:
                 yield Worker(id, host, pid, silent)
 
 
-def _summed(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the counts of several chunks together."""
-    applied: dict[str, int] = {}
-    found = {"failed": 0, "skipped": 0, "in_doubt": 0}
-    for one in results:
-        for kind, count in one["applied"].items():
-            applied[kind] = applied.get(kind, 0) + count
-        for name in found:
-            with suppress(KeyError):
-                found[name] += one[name]
-    return {"applied": applied, **found}
+def _summed(results: Iterable[str]) -> dict[str, Any]:
+    """Return the counts of several chunks together. Raises Broken for what is none."""
+    applied: Counter[str] = Counter()
+    found = Counter({"failed": 0, "skipped": 0, "in_doubt": 0})
+    try:
+        for one in map(json.loads, results):
+            applied.update(one["applied"])
+            found.update({name: one[name] for name in found})
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise Broken("how a chunk ended is not told as it was written") from None
+    return {"applied": dict(applied), **found}
+
+
+def _paces(text: str) -> Mapping[str, Any] | None:
+    """Return what a pacer told; None, as of one that never came to it, for what none has told."""
+    try:
+        return {
+            str(api): {"heard": [*map(float, one["heard"])], "paused": float(one["paused"])}
+            for api, one in json.loads(text).items()
+        }
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None

@@ -39,8 +39,14 @@ _PIPE: Final = 1 << 20
 
 
 def cores() -> int:
-    """Return how many processes may be had here; 1 where none can be forked safely."""
+    """Return how many processes may be had here; 1 where none can be forked safely.
+
+    Nor are there any where their ends go elsewhere: a program that embeds this may take them for
+    its own, and where nobody is told of them, as some start a command, an id may be another's soon.
+    """
     if sys.platform != "linux" or len(os.listdir("/proc/self/task")) > 1:
+        return 1
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
         return 1
     return min(MOST, len(os.sched_getaffinity(0)))
 

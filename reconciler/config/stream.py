@@ -82,7 +82,7 @@ class Desired:
         self._own: list[Diagnostic] = []
         self._columns: list[bytes] = []
         self._content = b""
-        self._as_known = self._as_then = False
+        self._as_known = self._as_then = self._reread = False
 
     def __iter__(self) -> Iterator[Account]:
         return chain.from_iterable(batch.accounts() for batch in self.batches())
@@ -116,9 +116,13 @@ class Desired:
         alike, self._same = found
         return alike
 
-    def keep_alike(self, chain: str) -> None:
-        """Keep that what was read just now is recorded, and nothing else, in the state so far."""
-        if self._known and chain and len(self._read) == len(self._files):
+    def keep_alike(self, chain: str, moment: str) -> None:
+        """Keep that what was read just now is recorded, and nothing else, in the state so far.
+
+        Nothing is kept where a ban has ended at that moment: before, it was to stand.
+        """
+        ended = "" < self._until <= moment
+        if self._known and chain and not ended and len(self._read) == len(self._files):
             self._known.keep_alike(self._read, chain, self._count, self._until)
 
     def close(self) -> None:
@@ -132,6 +136,7 @@ class Desired:
             for found in self._files:
                 self._seen.begin(found.file)
                 self._own, self._columns, self._content = [], [], b""
+                self._reread = False
                 for batch in self._file(found):
                     self._count += len(batch.addresses)
                     self._until = min(filter(None, (self._until, batch.until)), default="")
@@ -160,6 +165,8 @@ class Desired:
 
     def _keep(self, known: Known, found: Found) -> None:
         """Keep what was read of a file with nothing to tell, and note what it is known under."""
+        if self._reread:
+            return  # nobody knows whether both readings had the same bytes
         if self._content:
             self._read.append(known.keep(found, self._content, self._columns))
         elif self._as_known:
@@ -194,7 +201,7 @@ class Desired:
     def _good(self, found: Found, sheets: Iterable[Sheet | None]) -> Iterator[Batch]:
         """Yield sheets; where they leave something to tell, the rest of the file as read alone."""
         apps: set[str] = set()
-        hard, number = False, 0
+        hard, number, digests = False, 0, list[bytes]()
         for sheet in sheets:
             if hard or sheet is None or not self._take(sheet):
                 hard = True
@@ -202,13 +209,14 @@ class Desired:
             number += 1
             sheet.same = self._as_then
             apps.update(sheet.apps)
+            digests.append(sheet.digests)
             self._columns.append(sheet.columns)
             if self._twins:
                 self._compare(sheet.accounts())
             yield sheet
         # In one app an id that stands in two sheets is an address that does.
         if hard or (number > 1 < len(apps) and self._seen.one_id_twice()):
-            yield from self._rest(found)
+            yield from self._rest(found, b"".join(digests))
 
     def _take(self, sheet: Sheet) -> bool:
         """Note where the accounts of a sheet stand; tell whether they and their sinks are new."""
@@ -235,27 +243,31 @@ class Desired:
         except Unreadable as wrong:
             self._own.append(wrong.finding)
 
-    def _rest(self, found: Found) -> Iterator[Batch]:
+    def _rest(self, found: Found, digests: bytes) -> Iterator[Batch]:
         """Read a file with all that is to tell of it; yield what was not yielded yet.
 
-        Raises ConfigError if it does not begin with that: then nobody knows what it holds.
+        Raises ConfigError if it does not begin with that, of these digests: then nobody knows what
+        it holds.
         """
         from reconciler.config.alone import carefully, goes_on
 
-        self._as_known = False
+        self._as_known, self._as_then, self._reread = False, False, True
         had = list(self._seen.here())
         again: list[tuple[Address, int]] = []
+        same = True
         try:
             with opened(self._root / found.file, found.file) as stream:
                 # Defaults behind the accounts were looked for before any of these was yielded.
                 if had and goes_on(stream, found):
                     raise _changed(found.file)
                 accounts = carefully(self._judge, found, stream, self._own)
-                again = [(one.address, one.line) for one in islice(accounts, len(had))]
+                first = list(islice(accounts, len(had)))
+                again = [(one.address, one.line) for one in first]
+                same = b"".join([one.digest for one in first]) == digests
                 yield from self._fresh(accounts)
         except Unreadable as wrong:
             self._own.append(wrong.finding)
-        if again != had and not has_errors(self._own):
+        if (again != had or not same) and not has_errors(self._own):
             raise _changed(found.file)
 
     def _fresh(self, accounts: Iterator[Account]) -> Iterator[Batch]:

@@ -47,8 +47,9 @@ def make(
     )
     if not question.targets:
         planned = plan(desired.batches(), recorded, question)
-        if alike(planned) and not session.warnings:
-            desired.keep_alike(chain)
+        # What a snapshot holds is its file's word; the state of this chain may be another.
+        if alike(planned) and not session.warnings and not isinstance(recorded, Snapshot):
+            desired.keep_alike(chain, planned.as_of)
         return planned
     written: list[Address] = []
     planned = plan(noted(desired.batches(), written), recorded, question)
