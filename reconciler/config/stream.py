@@ -235,6 +235,8 @@ class Desired:
                 # certain that it was the same file each time.
                 small = os.fstat(content.fileno()).st_size <= SMALL
                 stream = BytesIO(content.whole()) if small else content
+                # Of a large one nobody may know at the end which bytes were read.
+                self._as_then = self._as_then and small
                 accounts = alone(self._judge, found, stream, self._own)
                 yield from self._fresh(accounts)
                 own = dict(islice(self._judge.sinks.items(), sinks, None))
