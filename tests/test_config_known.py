@@ -76,6 +76,7 @@ def outside(root: Path) -> dict[str, str]:
 def everywhere(monkeypatch):
     """Small files are kept too, and a cache beside the workspace is taken for the user's own."""
     monkeypatch.setattr(known, "LEAST", 1)
+    monkeypatch.setattr(known, "MANY", 1)
     monkeypatch.setattr(stream, "BATCH", 3)
     monkeypatch.setattr(known, "_apart", lambda *_: True)
 
@@ -185,6 +186,15 @@ def test_what_was_alike_is_not_looked_at_again(scene, looks):
     assert not looks()
     recorded.begin(RUN)
     recorded.intend([Intent("i-1", RUN.id, Address("cn/u5"), {"action": "update", "changes": []})])
+    assert looks()
+
+
+def test_a_small_state_is_read_and_verified_each_time(scene, looks, monkeypatch):
+    """Where little would be saved, damage to what is recorded is found by the next plan."""
+    root, recorded, _, _ = scene
+    monkeypatch.setattr(known, "MANY", 100)
+    adopt(root, recorded, ())
+    assert looks()
     assert looks()
 
 

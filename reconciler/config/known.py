@@ -31,6 +31,9 @@ from reconciler.workspace import Workspace
 LEAST: Final = 4096
 """Bytes of the smallest file of which something is kept; a smaller one is read as fast."""
 
+MANY: Final = 10_000
+"""Accounts from which on it is worth while not to read a state that is known."""
+
 MOST: Final = 256 << 20
 """Bytes that are kept of all workspaces: of some three million accounts."""
 
@@ -134,7 +137,12 @@ class Known:
             return None
 
     def keep_alike(self, keys: Iterable[bytes], chain: str, accounts: int, until: str) -> None:
-        """Keep that what these files say is recorded, and nothing else, in the state so far."""
+        """Keep that what these files say is recorded, and nothing else, in the state so far.
+
+        Not of few accounts: to read and verify what is recorded of them costs next to nothing.
+        """
+        if accounts < MANY:
+            return
         self._write(_state(chain), canonical([accounts, until]) + b"\n" + b"".join(keys))
 
     def get(self, found: Found, key: bytes) -> Sequence[Sheet] | None:
