@@ -166,7 +166,9 @@ def replace_private(
             os.fsync(file.fileno())
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
-            os.unlink(temporary, dir_fd=folder)
+            # An interrupt may come when it has its name already, and is what the user must hear.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
             raise
     os.fsync(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from reconciler import transport
+from reconciler.files import write_private
 from reconciler.transport import wire
 from tests.forks import Child, until
 from tests.scene import Scene, staged
@@ -211,3 +213,19 @@ def test_reading_commands_leave_at_once(scene: Scene, words: tuple[str, ...]) ->
     assert not lock(scene)
     scene.control("faults", method="DELETE")
     scene.settled()
+
+
+def test_an_interrupt_as_a_file_takes_its_name_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the file is in its place and the temporary one is gone: it stays what it is."""
+    rename = os.rename
+
+    def renamed(*names: str, **folders: int) -> None:
+        rename(*names, **folders)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", renamed)
+    with pytest.raises(KeyboardInterrupt):
+        write_private(tmp_path / "mark", [b"new"])
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("mark", b"new")]

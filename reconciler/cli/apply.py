@@ -107,8 +107,7 @@ class _Told:
         ):
             self.console.print("Nothing was done.")
             return Exit.ERROR
-        if not self.saved:
-            self._withdraw(planned)
+        self._withdraw(planned)
         return self._carry_out(planned)
 
     def _make(self) -> Plan:
@@ -136,9 +135,13 @@ class _Told:
         self.console.findings(self.session.warnings if refused(planned, judged) else findings)
 
     def _withdraw(self, planned: Plan) -> None:
-        """Keep workers from what earlier files asked for: these ask for it again, or do not."""
+        """Keep workers from what earlier files asked for: these ask for it again, or do not.
+
+        A saved plan knows nothing of what was queued after it was made.
+        """
         kept = planned.fingerprint if self.arguments.enqueue else ""
-        chunks, actions = enqueue.withdraw(self.session, planned.targets, kept)
+        before = planned.created_at if self.saved else None
+        chunks, actions = enqueue.withdraw(self.session, planned.targets, kept, before)
         if chunks:
             told = info(
                 "withdrawn",

@@ -80,17 +80,21 @@ def line(told: dict[str, Any]) -> str:
     )
 
 
-def withdraw(session: Session, targets: Collection[str], plan: str = "") -> tuple[int, int]:
-    """Take off the queue what an apply of the files as they are now makes anew or wants no more.
+def withdraw(
+    session: Session, targets: Collection[str], plan: str, before: str | None
+) -> tuple[int, int]:
+    """Take off the queue what a plan of these targets asks for anew or wants no more.
 
-    Return how many chunks, and of how many actions; those of `plan`, a fingerprint, stay. Who names
-    accounts says nothing of the others, and leaves the queue as it is.
+    Return how many chunks, and of how many actions; those of `plan`, a fingerprint, stay, and what
+    was queued after the moment `before`. Who names accounts says nothing of the others, and leaves
+    the queue as it is.
     """
     names = session.workspace.apps
     if session.workspace.state.backend != "postgres" or any(one not in names for one in targets):
         return 0, 0
     with closing(queue_of(session)) as tables:
-        return tables.withdraw(apps_of(targets) or None, plan) if tables.made else (0, 0)
+        apps = apps_of(targets) or None
+        return tables.withdraw(apps, plan, before) if tables.made else (0, 0)
 
 
 def refuse_queued(session: Session, where: Address | None = None) -> None:

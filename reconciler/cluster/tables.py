@@ -255,17 +255,21 @@ class Tables:
         same = [canonical([to_json(one) for one in its.actions]) for its in (plan, piece)]
         return plan.lineage == piece.lineage and same[0] == same[1]
 
-    def withdraw(self, apps: Sequence[str] | None, plan: str) -> tuple[int, int]:
+    def withdraw(
+        self, apps: Sequence[str] | None, plan: str, before: str | None
+    ) -> tuple[int, int]:
         """Let nobody carry out the chunks of these apps, or of all, but for those of one plan.
 
-        Return how many they are and of how many actions. Hold the lock of the apps: who waits for
+        With `before` (RFC 3339) only what was queued by then. Return how many they are and of how
+        many actions. Hold the lock of the apps: who waits for
         it finds its chunk done, and what a worker that died left in doubt is settled already.
         """
         with self.connected() as connection:
             rows = connection.execute(
                 _WITHDRAW + b" AND plan <> %s AND (%s::text[] IS NULL OR app = ANY(%s::text[]))"
+                b" AND (%s::timestamptz IS NULL OR queued_at <= %s::timestamptz)"
                 b" RETURNING actions",
-                (self.workspace, plan, *[apps and [*apps]] * 2),
+                (self.workspace, plan, *[apps and [*apps]] * 2, before, before),
             ).fetchall()
         return len(rows), sum(int(row[0]) for row in rows)
 
