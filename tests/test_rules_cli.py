@@ -111,6 +111,23 @@ def test_approvals_are_in_the_plan_for_whoever_asks_for_them(world: World) -> No
     assert world.run("apply", str(file)).code == 0
 
 
+def test_what_the_guard_finds_stands_in_the_json(world: World) -> None:
+    """A program reads there why a plan is refused; a plan file leaves it to whoever applies it."""
+    file = world.root / "next.plan.json"
+    rule(world, "deny: ask first")
+
+    planned = world.run("plan", "--json", "--out", str(file))
+
+    told = planned.json["diagnostics"]
+    assert planned.code == 4
+    assert [(one["severity"], one["address"]) for one in told] == [
+        ("error", "cn-prod/vip-0"),
+        ("error", "cn-prod/vip-1"),
+    ]
+    assert all("ask first" in one["summary"] for one in told)
+    assert json.loads(file.read_bytes())["diagnostics"] == []
+
+
 @pytest.mark.parametrize("match", ["{labels.tier: gold}", "{account_id: bot-*}", "{path: token}"])
 def test_what_does_not_match_is_not_judged(world: World, match: str) -> None:
     """Every part of a match must hold."""

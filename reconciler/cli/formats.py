@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,10 @@ def show_plan(
         case "json":
             from reconciler.planfile import shape
 
-            console.json(shape(planned, __version__, judged.approvals))
+            # A plan file is judged anew by whoever applies it; a reader wants to know now.
+            told = dict.fromkeys((*planned.diagnostics, *judged.findings))
+            shown = replace(planned, diagnostics=tuple(told))
+            console.json(shape(shown, __version__, judged.approvals))
         case "markdown":
             from reconciler.views import markdown
 
