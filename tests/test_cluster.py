@@ -20,7 +20,7 @@ import store_postgres
 import yaml
 from jsonschema import Draft202012Validator
 
-from reconciler.cluster import chunks, engine
+from reconciler.cluster import chunks, engine, work
 from reconciler.config import schema_text
 from tests.cluster_world import clustered
 from tests.forks import until
@@ -233,6 +233,20 @@ def test_a_worker_that_is_told_to_stop_gives_its_chunk_back(world):
     )
     assert world.told("a") == [("create", f"v{n}") for n in range(8)]
     assert world.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_a_worker_that_is_told_to_stop_as_a_chunk_ends_begins_no_other(world, monkeypatch):
+    """When all is done and not yet told, nothing is interrupted, and the worker ends."""
+    monkeypatch.setattr(chunks, "LARGEST", 2)
+    done = work.work
+
+    def last(*about):
+        yield from done(*about)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(work, "work", last)
+    assert enqueue(world).code == 0
+    assert (drain(world).code, waiting(world)) == (130, 1)
 
 
 def test_the_deployment_s_own_words_work_until_they_are_told_to_stop(world):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from reconciler import transport
+from reconciler.cli.interrupt import leaving
 from reconciler.files import write_private
 from reconciler.transport import wire
 from tests.forks import Child, until
@@ -229,3 +231,17 @@ def test_an_interrupt_as_a_file_takes_its_name_is_an_interrupt(
     with pytest.raises(KeyboardInterrupt):
         write_private(tmp_path / "mark", [b"new"])
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("mark", b"new")]
+
+
+def test_an_interrupt_in_a_destructor_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ignores what is raised there; the command ends as interrupted all the same."""
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+
+    class Client:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), leaving(()):
+        Client()
+    assert len(ignored) == 1

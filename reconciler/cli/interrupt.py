@@ -39,6 +39,9 @@ def leaving(transports: Sequence[Transport]) -> Iterator[None]:
 
     with _handling(leave):
         yield
+    if left.is_set():
+        # It came in a destructor, out of which nothing is raised: a worker would go on for ever.
+        raise KeyboardInterrupt
 
 
 @contextmanager

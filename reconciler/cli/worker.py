@@ -58,8 +58,10 @@ def _working(tables: Tables, arguments: Namespace, console: Console) -> int:
             claim = engine.next(POLL if arguments.drain else _IDLE)
             if claim is None:
                 continue
-            summary = _Carrying(tables, engine, arguments, console).run(claim)
-            if summary.interrupted:
+            carrying = _Carrying(tables, engine, arguments, console)
+            summary = carrying.run(claim)
+            # Once the last call is over a wish to stop interrupts nothing, and is one all the same.
+            if summary.interrupted or carrying.stop.is_set():
                 return Exit.INTERRUPTED
             if not summary.complete:
                 code = Exit.PARTIAL
