@@ -235,10 +235,11 @@ def apply(
     """Carry out a plan as `reconciler apply FILE` does, and return how it ended.
 
     Takes the lock, settles what earlier runs left in doubt, checks that the plan is fresh, judges
-    it again, backs the state up, and calls the vendors, each call with an intent that is durable
-    before its first byte. `planned` comes from `plan`, or is the bytes of a plan file. `report`
-    hears of each event (`reconciler.events`), one at a time, though not always on this thread; if
-    it raises, nothing more is begun, what is in flight is recorded, and then its error is raised.
+    it again, takes off the workers' queue what it replaces, backs the state up, and calls the
+    vendors, each call with an intent that is durable before its first byte. `planned` comes from
+    `plan`, or is the bytes of a plan file. `report` hears of each event (`reconciler.events`), one
+    at a time, though not always on this thread; if it raises, nothing more is begun, what is in
+    flight is recorded, and then its error is raised.
     `stop`, once set, likewise lets what is in flight finish; the summary is then `interrupted`.
     `lock_timeout` is for how many seconds somebody else's lock is waited for.
 
@@ -248,6 +249,7 @@ def apply(
     the run of a pull request, `errors.StateError` where the state would be lost with this machine
     or cannot be written, and `errors.SecretError`.
     """
+    from reconciler.cluster.queue import withdraw
     from reconciler.session.apply import locked
 
     session = workspace._session
@@ -258,6 +260,8 @@ def apply(
         locked(session, reports.tell, saved.targets, lock_timeout, reports.stop) as applying,
     ):
         ready = applying.ready(saved)
+        if told := withdraw(session, ready, saved=True):
+            reports.tell(Noted(told))
         summary = applying.carry_out(ready)
     if reports.problem:
         raise reports.problem

@@ -20,6 +20,7 @@ import store_postgres
 import yaml
 from jsonschema import Draft202012Validator
 
+from reconciler import apply, load, plan
 from reconciler.cluster import chunks, engine, work
 from reconciler.config import schema_text
 from tests.cluster_world import clustered
@@ -130,7 +131,7 @@ def test_what_changed_meanwhile_is_left_alone_and_named(world):
     assert drain(world).code == 0
 
 
-@pytest.mark.parametrize("words", [(), ("--enqueue",), ("--target", "a"), ("saved",)])
+@pytest.mark.parametrize("words", [(), ("--enqueue",), ("--target", "a"), ("saved",), ("api",)])
 def test_what_the_files_want_no_more_is_not_carried_out(world, words):
     """A block that waits and was taken out of the files: the next apply of them withdraws it.
 
@@ -153,12 +154,19 @@ def test_what_the_files_want_no_more_is_not_carried_out(world, words):
             if other:
                 ended = world.run("apply", "--auto-approve", *other)
                 assert ("workers" in ended.err, waiting(world)) == (False, 1)
-    words = [saved if word == "saved" else word for word in words]
-    ended = world.run("apply", "--auto-approve", *words)
+    if words == ("api",):
+        said = []
+        with load(world.root, environ=world.environ) as workspace:
+            assert apply(workspace, plan(workspace), report=said.append).complete
+        told = str(said)
+    else:
+        words = [saved if word == "saved" else word for word in words]
+        ended = world.run("apply", "--auto-approve", *words)
+        assert ended.code == 0
+        told = ended.err
     drained = drain(world)
 
-    assert ended.code == 0
-    assert "1 chunk of earlier plans, 1 action, will not be carried out by workers" in ended.err
+    assert "1 chunk of earlier plans, 1 action, will not be carried out by workers" in told
     assert (drained.code, drained.out) == (0, "")
     assert world.told("a") == []
     assert "1 of 1 chunk done, Apply incomplete" in world.run("worker", "--status").out

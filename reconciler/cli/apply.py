@@ -16,7 +16,8 @@ from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
 from reconciler.cli.show import load
-from reconciler.diagnostics import Diagnostic, info
+from reconciler.cluster.queue import withdraw
+from reconciler.diagnostics import Diagnostic
 from reconciler.errors import UsageError
 from reconciler.events import Noted
 from reconciler.exits import Exit
@@ -25,7 +26,6 @@ from reconciler.session import Session
 from reconciler.session.apply import Applying, locked
 from reconciler.session.plan import make, refused
 from reconciler.session.runner import refuse_unmerged
-from reconciler.views.words import number
 
 
 def run(arguments: Namespace, console: Console) -> int:
@@ -107,7 +107,8 @@ class _Told:
         ):
             self.console.print("Nothing was done.")
             return Exit.ERROR
-        self._withdraw(planned)
+        if told := withdraw(self.session, planned, saved=self.saved, queued=self.arguments.enqueue):
+            self.reporter.tell(Noted(told))
         return self._carry_out(planned)
 
     def _make(self) -> Plan:
@@ -133,22 +134,6 @@ class _Told:
             show_plan(planned, judged, "text", self.console)
         # What refuses a plan is said by the error that ends the command.
         self.console.findings(self.session.warnings if refused(planned, judged) else findings)
-
-    def _withdraw(self, planned: Plan) -> None:
-        """Keep workers from what earlier files asked for: these ask for it again, or do not.
-
-        A saved plan knows nothing of what was queued after it was made.
-        """
-        kept = planned.fingerprint if self.arguments.enqueue else ""
-        before = planned.created_at if self.saved else None
-        chunks, actions = enqueue.withdraw(self.session, planned.targets, kept, before)
-        if chunks:
-            told = info(
-                "withdrawn",
-                f"{number(chunks, 'chunk')} of earlier plans, {number(actions, 'action')}, will not"
-                " be carried out by workers: this plan is newer",
-            )
-            self.reporter.tell(Noted(told))
 
     def _carry_out(self, planned: Plan) -> int:
         if planned.actions and self.arguments.enqueue:

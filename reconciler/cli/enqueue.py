@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reconciler.accounts import Address, apps_of, split
+from reconciler.accounts import Address, split
 from reconciler.changes import Plan
+from reconciler.cluster.queue import queue_of
 from reconciler.errors import StateError, UsageError
 from reconciler.session import Session
 from reconciler.state import Run
-from reconciler.values import Reference
 from reconciler.views.words import number, visible
-
-if TYPE_CHECKING:
-    from reconciler.cluster.tables import Tables
 
 
 def require(session: Session, what: str) -> None:
@@ -32,16 +27,6 @@ def require(session: Session, what: str) -> None:
     from reconciler.cluster.engine import require
 
     require()
-
-
-def queue_of(session: Session) -> Tables:
-    """Return the tables of the workspace's queue, which `session` does not close."""
-    from reconciler.cluster.tables import tables_of
-
-    settings = session.workspace.state
-    url, schema = settings.options["url"], settings.options.get("schema")
-    url = session.resolver.resolve(url) if isinstance(url, Reference) else str(url)
-    return tables_of(url, schema and str(schema), session.root, session.workspace.name)
 
 
 def enqueue(session: Session, planned: Plan, run: Run) -> dict[str, Any]:
@@ -78,23 +63,6 @@ def line(told: dict[str, Any]) -> str:
         f"Enqueued {number(len(told['apps']), 'app')}, {chunks}, "
         f"{number(told['actions'], 'action')}; run: reconciler worker"
     )
-
-
-def withdraw(
-    session: Session, targets: Collection[str], plan: str, before: str | None
-) -> tuple[int, int]:
-    """Take off the queue what a plan of these targets asks for anew or wants no more.
-
-    Return how many chunks, and of how many actions; those of `plan`, a fingerprint, stay, and what
-    was queued after the moment `before`. Who names accounts says nothing of the others, and leaves
-    the queue as it is.
-    """
-    names = session.workspace.apps
-    if session.workspace.state.backend != "postgres" or any(one not in names for one in targets):
-        return 0, 0
-    with closing(queue_of(session)) as tables:
-        apps = apps_of(targets) or None
-        return tables.withdraw(apps, plan, before) if tables.made else (0, 0)
 
 
 def refuse_queued(session: Session, where: Address | None = None) -> None:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.console import Console
-from reconciler.cli.enqueue import queue_of, require
+from reconciler.cli.enqueue import require
 from reconciler.cli.interrupt import interruptible
 from reconciler.cli.opened import opened
 from reconciler.cli.progress import Reporter
+from reconciler.cluster.queue import queue_of
 from reconciler.errors import Stale, VendorError
 from reconciler.events import Completed, Noted, Summary, Waiting
 from reconciler.exits import Exit
