@@ -23,7 +23,7 @@ from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ReconcilerError, Stale, UsageError
 from reconciler.events import Errored, Event, Noted, Skipped, Summary
 from reconciler.guard import LIMITED, Judgement
-from reconciler.planfile import decode, encode, shape
+from reconciler.planfile import decode, encode, shown
 from reconciler.session import Session, now
 from reconciler.session import plan as planning
 
@@ -127,7 +127,7 @@ class Planned:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `reconciler plan --json` prints; `reconciler schema plan`."""
-        return shape(self.plan, __version__, self.judgement.approvals)
+        return shown(self.plan, __version__, self.judgement)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of a plan file, which `apply` and `reconciler apply FILE` take."""

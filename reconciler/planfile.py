@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.accounts import Address
@@ -19,7 +20,7 @@ from reconciler.changes import (
 )
 from reconciler.diagnostics import Diagnostic, Severity, Source, error
 from reconciler.errors import ReconcilerError, Stale
-from reconciler.guard import Approval
+from reconciler.guard import Approval, Judgement
 from reconciler.state import Identity, Reader
 from reconciler.values import canonical, digest, loads, to_moment
 
@@ -27,8 +28,17 @@ FORMAT: Final = "1.0"
 _WRONG: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
+def shown(plan: Plan, tool_version: str, judged: Judgement) -> dict[str, Any]:
+    """Return the JSON of `plan --json`: its file's, with what limits and rules found.
+
+    A file leaves that out, as it is judged anew by whoever applies it.
+    """
+    told = dict.fromkeys((*plan.diagnostics, *judged.findings))
+    return shape(replace(plan, diagnostics=tuple(told)), tool_version, judged.approvals)
+
+
 def shape(plan: Plan, tool_version: str, approvals: tuple[Approval, ...] = ()) -> dict[str, Any]:
-    """Return the JSON of `plan --json`, with the digest that shows an edit by hand."""
+    """Return the JSON of a plan file, with the digest that shows an edit by hand."""
     told: dict[str, Any] = {
         "format_version": FORMAT,
         "tool_version": tool_version,

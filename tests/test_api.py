@@ -94,6 +94,8 @@ def test_what_the_command_line_refuses_is_refused(world: World) -> None:
             reconciler.apply(workspace, over)
 
         assert over.refused
+        told = world.run("plan", "--json").json["diagnostics"]
+        assert over.to_json()["diagnostics"] == told != []
         assert not allowed.refused
         assert [one.severity for one in over.findings] == ["error"]
         assert "--allow block=6" in over.findings[0].hint

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -57,12 +56,9 @@ def show_plan(
     say = Speech(arguments.lang) if arguments else ENGLISH
     match format:
         case "json":
-            from reconciler.planfile import shape
+            from reconciler.planfile import shown
 
-            # A plan file is judged anew by whoever applies it; a reader wants to know now.
-            told = dict.fromkeys((*planned.diagnostics, *judged.findings))
-            shown = replace(planned, diagnostics=tuple(told))
-            console.json(shape(shown, __version__, judged.approvals))
+            console.json(shown(planned, __version__, judged))
         case "markdown":
             from reconciler.views import markdown
 
