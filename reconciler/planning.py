@@ -299,8 +299,8 @@ def _unrecorded(
 ) -> list[tuple[Account, bool]]:
     """Ask for those by name that no file was known to hold, and say of each if it is recorded.
 
-    A file that is as it was may have been read all the same: a small one is not kept, and what was
-    kept may be gone or spoilt. Its accounts are no new ones.
+    A file that is as it was may come without being told to be so, where it was read in a way that
+    leaves open which bytes those were. Its accounts are no new ones.
     """
     new = [account.address for account, old in look if not old]
     have = {record.address: record.index_digest for record in recorded.records(new)}

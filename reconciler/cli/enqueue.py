@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -35,15 +36,12 @@ def enqueue(session: Session, planned: Plan, run: Run) -> dict[str, Any]:
 
     who = session.store.identity()
     planned = replace(planned, workspace=who.workspace, lineage=who.lineage)
-    tables = queue_of(session)
-    # DBOS makes indexes when it is new, and that waits for whoever reads at some earlier moment.
-    session.store.close()
-    cipher = session.keys.reading(who.key, who.workspace, who.lineage, tables.place.name)
-    try:
+    with closing(queue_of(session)) as tables:
+        # A new DBOS makes indexes, which waits for whoever reads at some earlier moment.
+        session.store.close()
+        cipher = session.keys.reading(who.key, who.workspace, who.lineage, tables.place.name)
         with running(tables, takes=False) as engine:
             chunks, fresh = engine.queue(planned, who, run, cipher)
-    finally:
-        tables.close()
     return {
         "type": "enqueued",
         "apps": sorted({split(action.address)[0] for action in planned.actions}),
@@ -72,8 +70,7 @@ def refuse_queued(session: Session, where: Address | None = None) -> None:
     """
     if session.workspace.state.backend != "postgres":
         return
-    tables = queue_of(session)
-    try:
+    with closing(queue_of(session)) as tables:
         if not tables.made:
             return
         if where is None:
@@ -81,8 +78,6 @@ def refuse_queued(session: Session, where: Address | None = None) -> None:
         else:
             who, app = session.store.identity(), split(where)[0]
             waiting = len(list(tables.holding(where, app, session.keys, who)))
-    finally:
-        tables.close()
     if waiting:
         about = f" with actions on {visible(where)}" if where else ""
         raise StateError.of(

@@ -57,7 +57,7 @@ def run(arguments: Namespace, console: Console) -> int:
                     if backups.erase(path, session.backups, where, erasure, this, holder):
                         rewritten.append(path)
                 except (ReconcilerError, OSError) as problem:
-                    failed.append(_left(path, problem))
+                    failed.append(left(path, problem, "not-erased"))
         failed += _forgotten(session)
         console.lines(_done(where, record, lines, rewritten))
         console.lines(_beyond(session))
@@ -72,7 +72,7 @@ def _forgotten(session: Session) -> Iterator[Diagnostic]:
     try:
         forget(session.workspace, session.environ)
     except OSError as problem:
-        yield _left(Path(problem.filename), problem)
+        yield left(Path(problem.filename), problem, "not-erased")
 
 
 def _record(session: Session, where: Address) -> Record | None:
@@ -138,10 +138,11 @@ def old_copies(session: Session) -> Iterator[str]:
         yield f"  {visible(str(path), 500)} (an old copy: remove it)"
 
 
-def _left(path: Path, problem: ReconcilerError | OSError) -> Diagnostic:
+def left(path: Path, problem: ReconcilerError | OSError, id: str) -> Diagnostic:
+    """Return the finding, of this kind, about a file that still says what it said."""
     told = problem.told if isinstance(problem, ReconcilerError) else problem.strerror
     return error(
-        "not-erased",
+        id,
         f"{path} could not be rewritten",
         detail=f"{told or problem}",
         hint="mend what is wrong and run it again, or remove the file",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.enqueue import refuse_queued
-from reconciler.cli.erase import BEYOND, old_copies
+from reconciler.cli.erase import BEYOND, left, old_copies
 from reconciler.cli.flags import seconds
-from reconciler.diagnostics import Diagnostic, error
+from reconciler.diagnostics import Diagnostic
 from reconciler.errors import ReconcilerError
 from reconciler.exits import Exit
 from reconciler.files import OWN
@@ -44,7 +44,7 @@ def rekey(session: Session, arguments: Namespace, console: Console) -> int:
                 if backups.rekey(path, session.backups, this, session.holder(OPERATION)):
                     rewritten.append(path)
             except (ReconcilerError, OSError) as problem:
-                failed.append(_left(path, problem))
+                failed.append(left(path, problem, "not-rewritten"))
     console.print(_done(before.lineage, before.key, after))
     if rewritten:
         console.print(f"Rewrote {number(len(rewritten), 'backup')}:")
@@ -77,13 +77,3 @@ def _beyond(session: Session) -> Iterator[str]:
     yield "  copies of the state or of its backups that were kept elsewhere"
     yield f"  {BEYOND[session.workspace.state.backend]}"
     yield from old_copies(session)
-
-
-def _left(path: Path, problem: ReconcilerError | OSError) -> Diagnostic:
-    told = problem.told if isinstance(problem, ReconcilerError) else problem.strerror
-    return error(
-        "not-rewritten",
-        f"{path} could not be rewritten",
-        detail=f"{told or problem}",
-        hint="mend what is wrong and run it again, or remove the file",
-    )

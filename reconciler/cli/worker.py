@@ -127,8 +127,8 @@ class _Carrying:
             return summary
 
     def _begun(self, session: Session, writer: Writer, chunk: Chunk, run: Run) -> Summary:
-        from reconciler.changes import calls_vendor
         from reconciler.cluster.work import check, fields, work
+        from reconciler.session.apply import asked
 
         self.reporter.chunk(chunk.app, chunk.number, chunk.fingerprint, chunk.plan)
         try:
@@ -136,18 +136,12 @@ class _Carrying:
         except Stale as gone:
             self.reporter.tell(Noted(gone.diagnostics[0]))
             return Summary(skipped=len(chunk.plan.actions))
-        asking = {
-            chunk.app
-            for action in chunk.plan.actions
-            if calls_vendor(action) or action.kind == "adopt"
-        }
-        if asking - session.workspace.apps.keys():
-            raise Stale.of(
-                "unknown-provider",
-                f"reconciler.yaml has no provider {chunk.app}, and a chunk of it is queued",
-                hint="give the workers the workspace that the plan was made from",
-            )
-        apps = session.same_apps(session.store, asking)
+        apps = asked(
+            session,
+            chunk.plan,
+            ", and a chunk of it is queued",
+            "give the workers the workspace that the plan was made from",
+        )
         writer.begin(run)
         if apps:
             writer.bind(apps)

@@ -200,8 +200,13 @@ def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
         path = ("notify", position)
         if not isinstance(written, dict):
             continue
-        url = _referred(written, (*path, "webhook"), "The address of a webhook", tell)
-        secret = _referred(written, (*path, "secret"), "The secret of a robot", tell)
+        url, secret = (
+            _referred(written.get(key), (*path, key), what, _TELLS, tell)
+            for key, what in (
+                ("webhook", "The address of a webhook"),
+                ("secret", "The secret of a robot"),
+            )
+        )
         format = str(written.get("format", ""))
         if secret is not None and format not in SIGNED:
             tell(
@@ -214,19 +219,17 @@ def _webhooks(value: list[Any], tell: Tell) -> Iterator[Webhook]:
             yield Webhook(url, format, written.get("when") == "always", secret)
 
 
-def _referred(written: dict[str, Any], path: Path_, what: str, tell: Tell) -> Reference | None:
-    """Return the reference under the last key of the path; one that is a secret itself is told."""
-    text = written.get(path[-1])
+_TELLS: Final = "whoever knows it can write there: write a reference: env:NAME"
+_MADE_ANEW: Final = "write a reference: env:NAME; and make a new key, as this one was seen"
+
+
+def _referred(text: Any, path: Path_, what: str, hint: str, tell: Tell) -> Reference | None:
+    """Return the reference that is written there; one that is a secret itself is told."""
     if not isinstance(text, str):
         return None
     if is_reference(text):
         return _secret(text, path, tell)
-    tell(
-        path,
-        "literal-secret",
-        f"{what} is written out here.",
-        "whoever knows it can write there: write a reference: env:NAME",
-    )
+    tell(path, "literal-secret", f"{what} is written out here.", hint)
     return None
 
 
@@ -294,30 +297,17 @@ def _encryption(value: Any, built: Built, tell: Tell) -> Encryption | None:
         return None
     path = ("state", "encryption")
     keys = [
-        _key(one, (*path, "previous", n), tell) for n, one in enumerate(value.get("previous") or [])
+        _referred(one, (*path, "previous", n), "A key", _MADE_ANEW, tell)
+        for n, one in enumerate(value.get("previous") or [])
     ]
     if "key" not in value and not keys:
         tell(path, "missing-key", "Encryption needs a key.", "add key: env:NAME here")
     line, column = built.place(path) or (0, 0)
     return Encryption(
-        _key(value.get("key"), (*path, "key"), tell),
+        _referred(value.get("key"), (*path, "key"), "A key", _MADE_ANEW, tell),
         tuple(key for key in keys if key is not None),
         Source(WORKSPACE, line, column),
     )
-
-
-def _key(text: Any, path: Path_, tell: Tell) -> Reference | None:
-    if not isinstance(text, str):
-        return None
-    if is_reference(text):
-        return _secret(text, path, tell)
-    tell(
-        path,
-        "literal-secret",
-        "A key is written out here.",
-        "write a reference: env:NAME; and make a new key, as this one was seen",
-    )
-    return None
 
 
 def _secrets(value: dict[str, Any], tell: Tell) -> SecretSettings:

@@ -53,6 +53,25 @@ def locked(
         yield Applying(session, writer, report, stop)
 
 
+def asked(
+    session: Session, planned: Plan, about: str = "", hint: str = "plan again"
+) -> dict[str, str]:
+    """Return the identities of the apps that a plan asks anything.
+
+    Raises Stale for a provider that the workspace no longer has, `about` saying what asks for it,
+    or that is another app now.
+    """
+    asking = {
+        split(action.address)[0]
+        for action in planned.actions
+        if calls_vendor(action) or action.kind == "adopt"
+    }
+    if unknown := sorted(asking - session.workspace.apps.keys()):
+        summary = f"reconciler.yaml has no provider {unknown[0]}{about}"
+        raise Stale.of("unknown-provider", summary, hint=hint)
+    return session.same_apps(session.store, asking)
+
+
 class Applying:
     """One apply under the lock; whatever happens is told to `report` on the calling thread.
 
@@ -129,19 +148,7 @@ class Applying:
 
         Raises Stale for a provider that the workspace no longer has, or that is another app now.
         """
-        asking = {
-            split(action.address)[0]
-            for action in planned.actions
-            if calls_vendor(action) or action.kind == "adopt"
-        }
-        unknown = sorted(asking - self.session.workspace.apps.keys())
-        if unknown:
-            raise Stale.of(
-                "unknown-provider",
-                f"reconciler.yaml has no provider {unknown[0]}",
-                hint="plan again",
-            )
-        apps = self.session.same_apps(self.session.store, asking)
+        apps = asked(self.session, planned)
         self._keep()
         run = self.session.run("apply", planned.fingerprint)
         run = replace(run, overrides=planned.overrides)
